@@ -1,0 +1,37 @@
+/* Memory from the system, in the three forms the engine needs: small heap blocks, large page-backed blocks, and
+ * read-only file mappings. Everything is counted, and tests can make any request fail. */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Heap block of `n` bytes (n == 0 gives a valid block), zeroed by memory_calloc. NULL when memory is short. */
+void *memory_alloc(size_t n);
+void *memory_calloc(size_t count, size_t size); /* product checked */
+void *memory_realloc(void *p, size_t n);        /* as realloc; the old block stays valid on failure */
+void memory_free(void *p);                      /* NULL is fine */
+char *memory_strndup(const char *s, size_t n);
+
+/* Zeroed, page-aligned, untouched block (first touch decides the NUMA node), advised to 2 MiB pages when that is
+ * large enough to matter. NULL when memory is short. `memory_unmap` takes the same size. */
+void *memory_map_pages(size_t n);
+void memory_unmap_pages(void *p, size_t n);
+
+/* Read-only view of a whole regular file. */
+struct file_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t bytes;
+};
+void memory_release_range(const void *p, size_t n); /* the pages of a file map may be dropped from memory */
+
+/* What this process may use: min(physical available, cgroup limit) in bytes; 0 when unknown. */
+uint64_t memory_available(void);
+
+/* ---- for tests: number of successful requests so far (heap and pages), and a countdown that makes the n-th next
+ * request fail (0 = off). Process-wide, atomic. */
+uint64_t memory_request_count(void);
+void memory_fail_after(uint64_t n);
+
+#endif

@@ -1,0 +1,314 @@
+/* The composition root: opens a checkpoint by joining cpu -> archive -> tokenizer -> model, and answers questions about
+ * it. Read next: session.c. */
+#include "engine/engine_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "model/arch.h"
+#include "weights/archive.h"
+
+
+
+const char *sluice_version(void) { return SLUICE_VERSION; }
+
+const char *sluice_status_name(sluice_status status)
+{
+    switch (status) {
+#define X(name, exit_code, text) \
+    case SLUICE_##name: return #name;
+        SLUICE_STATUS_LIST(X)
+#undef X
+    }
+    return "UNKNOWN";
+}
+
+const char *sluice_status_text(sluice_status status)
+{
+    switch (status) {
+#define X(name, exit_code, text) \
+    case SLUICE_##name: return text;
+        SLUICE_STATUS_LIST(X)
+#undef X
+    }
+    return "unknown status";
+}
+
+int sluice_status_exit_code(sluice_status status)
+{
+    switch (status) {
+#define X(name, exit_code, text) \
+    case SLUICE_##name: return exit_code;
+        SLUICE_STATUS_LIST(X)
+#undef X
+    }
+    return 1;
+}
+
+sluice_status report_failure(sluice_error *error, const struct failure *f)
+{
+    if (error) {
+        error->status = f->status;
+        snprintf(error->text, sizeof error->text, "%s", f->text);
+    }
+    return f->status;
+}
+
+sluice_engine_options sluice_engine_options_default(void) { return (sluice_engine_options){0}; }
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+static sluice_status check_options(const sluice_engine_options *o, struct failure *f)
+{
+    if (o->n_threads < 0 || o->n_threads > TEAM_MAX_THREADS)
+        return fail(f, SLUICE_ARGUMENT, "threads: found %d, expected 0..%d", o->n_threads, TEAM_MAX_THREADS);
+    return SLUICE_OK;
+}
+
+static void warn(const sluice_engine_options *o, const char *text)
+{
+    if (o->warning) o->warning(o->context, text);
+}
+
+/* The tokenizer, if its files are there. */
+static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
+                                struct failure *f)
+{
+    size_t n = 0, n_config = 0;
+    const char *json = archive_text(a, TEXT_TOKENIZER, &n);
+    const char *config = archive_text(a, TEXT_TOKENIZER_CONFIG, &n_config);
+    if (json) return vocab_create(&e->vocab, json, n, config, n_config, f);
+    if (o->flags & SLUICE_OPEN_TOKENIZER_ONLY)
+        return fail(f, SLUICE_IO, "%s: tokenizer.json: no such file", archive_name(a));
+    return SLUICE_OK;
+}
+
+/* "license: apache-2.0" in the front matter of the model card: between two lines "---" at its beginning. */
+static void read_license(sluice_engine *e, const struct archive *a)
+{
+    size_t n = 0;
+    const char *card = archive_text(a, TEXT_CARD, &n), *end = card ? card + n : NULL;
+    if (!card || n < 4 || memcmp(card, "---", 3) != 0) return;
+    for (const char *p = memchr(card, '\n', n); p && ++p < end; p = memchr(p, '\n', (size_t)(end - p))) {
+        size_t left = (size_t)(end - p), length = 0;
+        if (left >= 3 && memcmp(p, "---", 3) == 0) return;
+        if (left < 8 || memcmp(p, "license:", 8) != 0) continue;
+        for (p += 8; p < end && *p == ' ';) p++;
+        while (p + length < end && p[length] > ' ' && p[length] < 0x7f && length < sizeof e->license - 1) length++;
+        memcpy(e->license, p, length);
+        return;
+    }
+}
+
+static sluice_status open_model(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
+                                struct failure *f)
+{
+    struct bind_options bind = {
+        .features = e->features,
+        .layout_flags = o->flags & SLUICE_OPEN_BLAS ? PANEL_BLAS : 0,
+        .load_weights = !(o->flags & SLUICE_OPEN_NO_WEIGHTS),
+        .progress = o->progress,
+        .warning = o->warning,
+        .context = o->context,
+    };
+    sluice_status s = model_bind(&e->model, a, &e->team, &bind, f);
+    if (s) return s;
+    e->has_model = true;
+    e->has_weights = bind.load_weights;
+    if (e->vocab && vocab_size(e->vocab) > e->model.config.vocab_size)
+        return fail(f, SLUICE_FORMAT, "config.json: vocab_size: found %d, but the tokenizer has token id %d",
+                    e->model.config.vocab_size, vocab_size(e->vocab) - 1);
+    read_license(e, a);
+    return SLUICE_OK;
+}
+
+static sluice_status open_files(sluice_engine *e, const char *path, const sluice_engine_options *o, struct failure *f)
+{
+    const bool tokenizer_only = o->flags & SLUICE_OPEN_TOKENIZER_ONLY;
+    struct archive *a = NULL;
+    sluice_status s = archive_open(&a, path, tokenizer_only ? 0 : ARCHIVE_TENSORS | ARCHIVE_CONFIG, f);
+    if (s) return s;
+    snprintf(e->name, sizeof e->name, "%s", archive_name(a));
+    s = open_vocab(e, a, o, f);
+    if (!s && !tokenizer_only) s = open_model(e, a, o, f);
+    archive_close(&a);
+    return s;
+}
+
+sluice_status sluice_engine_open(sluice_engine **out, const char *path, const sluice_engine_options *options,
+                                 sluice_error *error)
+{
+    struct failure f = {0};
+    sluice_engine_options o = options ? *options : sluice_engine_options_default();
+    *out = NULL;
+    sluice_status s = check_options(&o, &f);
+    sluice_engine *e = s ? NULL : memory_calloc(1, sizeof *e);
+    if (!s && !e) s = fail(&f, SLUICE_MEMORY, "no memory for an engine");
+    if (s) return report_failure(error, &f);
+
+    const char *unknown = NULL;
+    char text[128], escaped[ESCAPED_BYTES];
+    e->features = cpu_features(&unknown);
+    if (unknown) {
+        snprintf(text, sizeof text, "SLUICE_CPU: \"%.60s\" is not known, all features are used",
+                 escape_text(escaped, sizeof escaped, unknown, strlen(unknown)));
+        warn(&o, text);
+    }
+    struct ops ops;
+    ops_init(&ops, e->features);
+    snprintf(e->isa, sizeof e->isa, "%s", ops.name);
+    team_init(&e->team, o.n_threads ? o.n_threads : cpu_count());
+    pthread_mutex_init(&e->team_lock, NULL);
+    s = open_files(e, path, &o, &f);
+    if (s) {
+        sluice_engine_close(&e);
+        return report_failure(error, &f);
+    }
+    *out = e;
+    return SLUICE_OK;
+}
+
+void sluice_engine_close(sluice_engine **engine)
+{
+    sluice_engine *e = *engine;
+    *engine = NULL;
+    if (!e) return;
+    if (e->has_model) model_free(&e->model);
+    vocab_free(&e->vocab);
+    pthread_mutex_destroy(&e->team_lock);
+    memory_free(e);
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
+{
+    *out = (sluice_model_info){
+        .path_name = e->name,
+        .isa = e->isa,
+        .license = e->license[0] ? e->license : NULL,
+        .n_threads = e->team.n_threads,
+        .has_tokenizer = e->vocab != NULL,
+        .available_bytes = memory_available(),
+        .bos_token = e->vocab ? vocab_bos_id(e->vocab) : -1,
+    };
+    if (!e->has_model) {
+        out->vocab_size = e->vocab ? vocab_size(e->vocab) : 0;
+        return;
+    }
+    const struct model *m = &e->model;
+    const struct model_config *c = &m->config;
+    out->architecture = c->arch->name;
+    out->weight_dtype = dtype_info(m->main_dtype)->name;
+    out->n_layers = c->n_layers;
+    out->n_moe_layers = config_n_moe_layers(c);
+    out->hidden_size = c->hidden_size;
+    out->vocab_size = c->vocab_size;
+    for (int l = 0; l < c->n_layers; l++)
+        if (c->layers[l].ffn.kind == FFN_MOE) {
+            out->n_experts = c->layers[l].router.n_experts;
+            out->top_k = c->layers[l].router.top_k;
+        }
+    out->n_context = c->n_context;
+    out->n_parameters = m->n_parameters;
+    out->n_active_parameters = m->n_active_parameters;
+    out->weight_bytes = m->weight_bytes;
+    out->file_bytes = m->file_bytes;
+    out->cache_bytes_per_token = cache_bytes_per_token(c);
+    if (out->bos_token < 0) out->bos_token = c->bos_token;
+    out->end_tokens = c->end_tokens;
+    out->n_end_tokens = (size_t)c->n_end_tokens;
+}
+
+sluice_sampling sluice_engine_get_sampling(const sluice_engine *e)
+{
+    sluice_sampling s = sluice_sampling_default();
+    if (!e->has_model) return s;
+    const struct generation_config *g = &e->model.generation;
+    s.repetition_penalty = g->repetition_penalty;
+    if (!g->do_sample) return s;
+    s.temperature = g->temperature;
+    s.top_k = g->top_k;
+    s.top_p = g->top_p;
+    s.min_p = g->min_p;
+    return s;
+}
+
+bool sluice_engine_get_layer(const sluice_engine *e, int layer, char *out, size_t cap)
+{
+    if (cap) out[0] = 0;
+    if (!e->has_model || layer < 0 || layer >= e->model.config.n_layers) return false;
+    model_describe_layer(&e->model, layer, out, cap);
+    return true;
+}
+
+bool sluice_engine_get_matrix_group(const sluice_engine *e, size_t i, char *out, size_t cap)
+{
+    if (cap) out[0] = 0;
+    return e->has_model && i < 1 << 20 && model_describe_group(&e->model, (int)i, out, cap);
+}
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+bool sluice_has_tokenizer(const sluice_engine *e) { return e->vocab != NULL; }
+
+static sluice_status no_tokenizer(const sluice_engine *e, struct failure *f)
+{
+    return fail(f, SLUICE_ARGUMENT, "%s: has no tokenizer.json, so it takes and gives token ids only", e->name);
+}
+
+sluice_status sluice_tokenize(const sluice_engine *e, const char *text, size_t length, unsigned flags, int32_t *out,
+                              size_t cap, size_t *n, sluice_error *error)
+{
+    struct failure f = {0};
+    unsigned vocab_flags = (flags & SLUICE_TEXT_SPECIAL ? VOCAB_PARSE_SPECIAL : 0) |
+                           (flags & SLUICE_TEXT_NO_BOS ? VOCAB_NO_BOS : 0);
+    *n = 0;
+    sluice_status s = e->vocab ? vocab_encode(e->vocab, text, length, vocab_flags, out, cap, n, &f)
+                               : no_tokenizer(e, &f);
+    return s ? report_failure(error, &f) : SLUICE_OK;
+}
+
+sluice_status sluice_detokenize(const sluice_engine *e, const int32_t *tokens, size_t n_tokens, unsigned flags,
+                                char *out, size_t cap, size_t *n, sluice_error *error)
+{
+    struct failure f = {0};
+    struct text_decoder decoder;
+    struct text_buffer buffer = {0};
+    *n = 0;
+    if (!e->vocab) {
+        no_tokenizer(e, &f);
+        return report_failure(error, &f);
+    }
+    text_decoder_init(&decoder, e->vocab,
+                      VOCAB_DECODE_REPLACE | (flags & SLUICE_TEXT_SPECIAL ? VOCAB_DECODE_SPECIAL : 0) |
+                          (flags & SLUICE_TEXT_CONTINUE ? VOCAB_DECODE_CONTINUE : 0));
+    sluice_status s = SLUICE_OK;
+    for (size_t i = 0; i < n_tokens && !s; i++) s = text_decoder_push(&decoder, tokens[i], &buffer);
+    if (!s) s = text_decoder_finish(&decoder, &buffer);
+    if (s) {
+        fail(&f, s, "no memory for the text");
+    } else {
+        *n = buffer.n;
+        if (buffer.n && cap) memcpy(out, buffer.data, buffer.n < cap ? buffer.n : cap);
+    }
+    text_buffer_free(&buffer);
+    return s ? report_failure(error, &f) : SLUICE_OK;
+}
+
+const char *sluice_token_bytes(const sluice_engine *e, int32_t token, size_t *n)
+{
+    *n = 0;
+    return e->vocab ? vocab_token_bytes(e->vocab, token, n) : "";
+}
+
+bool sluice_token_is_end(const sluice_engine *e, int32_t token)
+{
+    if (!e->has_model) return false;
+    const struct model_config *c = &e->model.config;
+    for (int i = 0; i < c->n_end_tokens; i++)
+        if (c->end_tokens[i] == token) return true;
+    return false;
+}

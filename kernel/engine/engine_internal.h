@@ -1,0 +1,58 @@
+/* What the parts of the engine share. */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/failure.h"
+#include "base/team.h"
+#include "model/forward.h"
+#include "model/model.h"
+#include "sluice/experimental.h"
+#include "text/vocab.h"
+
+struct sluice_engine {
+    struct model model;     /* zero when only a tokenizer was opened */
+    bool has_model, has_weights;
+    struct vocab *vocab;    /* NULL: no tokenizer files */
+    struct team team;       /* one pass at a time: */
+    pthread_mutex_t team_lock;
+    char name[256], license[128], isa[32];
+    uint64_t features;
+};
+
+struct sluice_session {
+    struct sluice_engine *engine;
+    struct arena arena;      /* cache, workspace, tokens */
+    struct cache cache;
+    struct workspace ws;
+    int n_context, n_chunk;
+    int32_t *tokens;         /* [n_context] the timeline; cache.length of them are valid */
+    struct row *rows;        /* [n_chunk] of the pass that is prepared */
+    float *logits;           /* [vocab_size] of the last token */
+    bool has_logits;
+    atomic_bool cancel;
+    struct observation_relay *relay; /* experimental.c; NULL: nobody looks on */
+    struct candidate *candidates;    /* [vocab_size] sampler.c */
+    struct failure failure;
+    sluice_session_stats stats;
+};
+
+/* One entry of the sampler's list. */
+struct candidate {
+    float logit;
+    int32_t id;
+};
+
+/* Hands what a pass shows on to the public observer, rows made contiguous. */
+struct observation_relay {
+    struct observer inner;
+    unsigned char *copy;
+    sluice_observer outer;
+};
+
+/* Copies a failure to the caller's error and returns its status. */
+sluice_status report_failure(sluice_error *error, const struct failure *f);
+
+#endif

@@ -1,0 +1,288 @@
+/* A session: one timeline of tokens with its cache. Cuts prompts into chunks, opens the parallel region, moves the
+ * cache's length. Read next: kernel/model/forward.c. */
+#include "engine/engine_internal.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 512, MAX_CHUNK = 8192 };
+
+sluice_session_options sluice_session_options_default(void) { return (sluice_session_options){0}; }
+
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
+
+static sluice_status resolve_options(const sluice_engine *e, sluice_session_options *o, struct failure *f)
+{
+    if (!e->has_model) return fail(f, SLUICE_ARGUMENT, "%s: opened without a model", e->name);
+    const int limit = e->model.config.n_context;
+    if (o->n_context == 0) o->n_context = limit < DEFAULT_CONTEXT ? limit : DEFAULT_CONTEXT;
+    if (o->n_context < 1 || o->n_context > limit)
+        return fail(f, SLUICE_ARGUMENT, "context: found %d, expected 1..%d, the model's context", o->n_context, limit);
+    if (o->n_chunk < 0 || o->n_chunk > MAX_CHUNK)
+        return fail(f, SLUICE_ARGUMENT, "chunk: found %d, expected 0..%d", o->n_chunk, MAX_CHUNK);
+    if (o->n_chunk == 0) o->n_chunk = DEFAULT_CHUNK;
+    if (o->n_chunk > o->n_context) o->n_chunk = o->n_context;
+    return SLUICE_OK;
+}
+
+/* Carves everything the session owns; run once to measure and once to carve. */
+static void carve(sluice_session *s, struct arena *arena)
+{
+    const struct model *m = &s->engine->model;
+    cache_carve(&s->cache, &m->config, s->n_context, arena);
+    workspace_carve(&s->ws, m, s->n_chunk, s->engine->team.n_threads, s->n_context, arena);
+    s->tokens = ARENA_TAKE(arena, int32_t, (size_t)s->n_context);
+    s->rows = ARENA_TAKE(arena, struct row, (size_t)s->n_chunk);
+    s->logits = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
+    s->candidates = ARENA_TAKE(arena, struct candidate, (size_t)m->config.vocab_size);
+}
+
+static void measure(sluice_session *s, const sluice_engine *e, const sluice_session_options *o)
+{
+    *s = (sluice_session){.engine = (sluice_engine *)e, .n_context = o->n_context, .n_chunk = o->n_chunk};
+    carve(s, &s->arena);
+}
+
+uint64_t sluice_session_forecast_bytes(const sluice_engine *e, const sluice_session_options *options)
+{
+    struct failure f;
+    sluice_session_options o = options ? *options : sluice_session_options_default();
+    sluice_session s;
+    if (resolve_options(e, &o, &f)) return 0;
+    measure(&s, e, &o);
+    return s.arena.overflow ? 0 : s.arena.used;
+}
+
+static sluice_status create(sluice_session **out, const sluice_engine *e, sluice_session_options *o, struct failure *f)
+{
+    sluice_status status = resolve_options(e, o, f);
+    if (status) return status;
+    if (!e->has_weights) return fail(f, SLUICE_ARGUMENT, "%s: opened without weights", e->name);
+    sluice_session *s = memory_alloc(sizeof *s);
+    if (!s) return fail(f, SLUICE_MEMORY, "no memory for a session");
+    measure(s, e, o);
+    uint64_t available = memory_available();
+    size_t needed = s->arena.used;
+    if (s->arena.overflow || (available && needed > available) || !arena_commit(&s->arena)) {
+        memory_free(s);
+        return fail(f, SLUICE_MEMORY, "a session with a context of %d tokens needs %.1f GB, %.1f GB are available",
+                    o->n_context, (double)needed * 1e-9, (double)available * 1e-9);
+    }
+    carve(s, &s->arena);
+    workspace_init(&s->ws, &e->model, s->n_context);
+    atomic_init(&s->cancel, false);
+    *out = s;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_session_create(sluice_session **out, const sluice_engine *engine,
+                                    const sluice_session_options *options, sluice_error *error)
+{
+    struct failure f = {0};
+    sluice_session_options o = options ? *options : sluice_session_options_default();
+    *out = NULL;
+    return create(out, engine, &o, &f) ? report_failure(error, &f) : SLUICE_OK;
+}
+
+void sluice_session_free(sluice_session **session)
+{
+    sluice_session *s = *session;
+    *session = NULL;
+    if (!s) return;
+    if (s->relay) memory_free(s->relay->copy);
+    memory_free(s->relay);
+    arena_free(&s->arena);
+    memory_free(s);
+}
+
+/* ---- passes ------------------------------------------------------------------------------------------------------- */
+
+struct pass {
+    const struct model *model;
+    struct workspace *ws;
+    struct chunk chunk;
+};
+
+static void run_forward(struct thread *t, void *context)
+{
+    struct pass *pass = context;
+    team_barrier(t); /* what the caller prepared is visible to all */
+    forward(pass->model, pass->ws, &pass->chunk, t);
+    team_barrier(t); /* what all have written is visible to the caller */
+}
+
+/* One pass over the prepared rows with the workspace of `s`. Counts it for `s`. */
+static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_rows, bool is_decode)
+{
+    struct pass pass = {
+        .model = &s->engine->model,
+        .ws = &s->ws,
+        .chunk = {.rows = rows, .n_rows = n_rows, .is_decode = is_decode, .cancel = &s->cancel,
+                  .observer = s->relay ? &s->relay->inner : NULL},
+    };
+    s->ws.bytes_read = s->ws.experts_read = 0;
+    s->ws.cancelled = false;
+    atomic_store(&s->ws.not_finite, false);
+    double start = clock_seconds();
+    pthread_mutex_lock(&s->engine->team_lock);
+    team_run(&s->engine->team, run_forward, &pass);
+    pthread_mutex_unlock(&s->engine->team_lock);
+    double seconds = clock_seconds() - start;
+
+    if (s->ws.cancelled) {
+        atomic_store(&s->cancel, false);
+        return fail(&s->failure, SLUICE_CANCELLED, "cancelled");
+    }
+    if (atomic_load(&s->ws.not_finite))
+        return fail(&s->failure, SLUICE_NUMERIC, "%s: a logit after token %d at position %d is not finite",
+                    s->engine->name, (int)rows[n_rows - 1].token, rows[n_rows - 1].position);
+    sluice_session_stats *stats = &s->stats;
+    *(is_decode ? &stats->decode_tokens : &stats->prefill_tokens) += (uint64_t)n_rows;
+    *(is_decode ? &stats->decode_seconds : &stats->prefill_seconds) += seconds;
+    *(is_decode ? &stats->decode_bytes : &stats->prefill_bytes) += s->ws.bytes_read;
+    *(is_decode ? &stats->decode_passes : &stats->prefill_passes) += 1;
+    if (is_decode) stats->experts_read += s->ws.experts_read;
+    return SLUICE_OK;
+}
+
+static sluice_status check_append(sluice_session *s, const int32_t *tokens, size_t n)
+{
+    const int vocab_size = s->engine->model.config.vocab_size;
+    if (n == 0) return fail(&s->failure, SLUICE_ARGUMENT, "no tokens to append");
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= vocab_size)
+            return fail(&s->failure, SLUICE_ARGUMENT, "token %zu: id %d is outside 0..%d", i, (int)tokens[i],
+                        vocab_size - 1);
+    if (n > (size_t)(s->n_context - s->cache.length))
+        return fail(&s->failure, SLUICE_CONTEXT, "%zu tokens do not fit: %d of %d positions are used", n,
+                    s->cache.length, s->n_context);
+    return SLUICE_OK;
+}
+
+sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, size_t n)
+{
+    sluice_status status = check_append(s, tokens, n);
+    if (status) return status;
+    const int before = s->cache.length;
+    s->has_logits = false;
+    for (size_t done = 0; done < n && !status;) {
+        int n_rows = n - done < (size_t)s->n_chunk ? (int)(n - done) : s->n_chunk;
+        for (int i = 0; i < n_rows; i++)
+            s->rows[i] = (struct row){.cache = &s->cache, .token = tokens[done + (size_t)i],
+                                      .position = s->cache.length + i};
+        done += (size_t)n_rows;
+        if (done == n) s->rows[n_rows - 1].logits = s->logits;
+        status = run_pass(s, s->rows, n_rows, n_rows == 1);
+        if (!status) s->cache.length += n_rows;
+    }
+    if (status) {
+        s->cache.length = before;
+        return status;
+    }
+    memcpy(s->tokens + before, tokens, n * sizeof *tokens);
+    s->has_logits = true;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_session_decode(sluice_session *s, int32_t token) { return sluice_session_prefill(s, &token, 1); }
+
+/* The checks of decode_many; *lead receives the session whose workspace serves all: its tables reach furthest. */
+static sluice_status check_many(sluice_session *const *sessions, const int32_t *tokens, size_t n,
+                                sluice_session **lead)
+{
+    *lead = sessions[0];
+    for (size_t i = 0; i < n; i++) {
+        sluice_session *s = sessions[i];
+        sluice_status status = check_append(s, &tokens[i], 1);
+        if (status) return status;
+        if (s->engine != sessions[0]->engine)
+            return fail(&s->failure, SLUICE_ARGUMENT, "session %zu belongs to another engine", i);
+        if (n > (size_t)s->n_chunk)
+            return fail(&s->failure, SLUICE_ARGUMENT, "%zu sessions in one pass, but chunks of %d tokens", n,
+                        s->n_chunk);
+        if (s->relay) return fail(&s->failure, SLUICE_ARGUMENT, "session %zu is being observed", i);
+        for (size_t j = 0; j < i; j++)
+            if (sessions[j] == s) return fail(&s->failure, SLUICE_ARGUMENT, "sessions %zu and %zu are one", j, i);
+        if (s->n_context > (*lead)->n_context) *lead = s;
+    }
+    return SLUICE_OK;
+}
+
+sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t *tokens, size_t n)
+{
+    sluice_session *lead;
+    if (n == 0) return SLUICE_ARGUMENT;
+    sluice_status status = check_many(sessions, tokens, n, &lead);
+    if (status) return status;
+    for (size_t i = 0; i < n; i++) {
+        sluice_session *s = sessions[i];
+        s->has_logits = false;
+        lead->rows[i] = (struct row){.cache = &s->cache, .token = tokens[i], .position = s->cache.length,
+                                     .logits = s->logits};
+    }
+    status = run_pass(lead, lead->rows, (int)n, true);
+    if (status) return status;
+    for (size_t i = 0; i < n; i++) {
+        sluice_session *s = sessions[i];
+        s->tokens[s->cache.length++] = tokens[i];
+        s->has_logits = true;
+    }
+    return SLUICE_OK;
+}
+
+sluice_status sluice_session_rewind(sluice_session *s, size_t n_keep)
+{
+    if (n_keep > (size_t)s->cache.length)
+        return fail(&s->failure, SLUICE_ARGUMENT, "rewind to %zu tokens, but there are %d", n_keep, s->cache.length);
+    s->cache.length = (int)n_keep;
+    s->has_logits = false;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_session_sync(sluice_session *s, const int32_t *tokens, size_t n, size_t *n_reused)
+{
+    const int before = s->cache.length;
+    size_t same = 0;
+    if (n_reused) *n_reused = 0;
+    while (same < n && same < (size_t)before && tokens[same] == s->tokens[same]) same++;
+    if (same == n && n > 0) same = n - 1; /* its logits are wanted */
+    const bool had_logits = s->has_logits;
+    s->cache.length = (int)same;
+    sluice_status status = sluice_session_prefill(s, tokens + same, n - same);
+    if (status) { /* keys beyond `same` may be overwritten: keep only what is certain */
+        bool untouched = status == SLUICE_ARGUMENT || status == SLUICE_CONTEXT;
+        s->cache.length = untouched ? before : (int)same;
+        s->has_logits = untouched && had_logits;
+    } else if (n_reused) {
+        *n_reused = same;
+    }
+    return status;
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------------ */
+
+const float *sluice_session_logits(const sluice_session *s) { return s->has_logits ? s->logits : NULL; }
+size_t sluice_session_length(const sluice_session *s) { return (size_t)s->cache.length; }
+size_t sluice_session_context(const sluice_session *s) { return (size_t)s->n_context; }
+const int32_t *sluice_session_tokens(const sluice_session *s) { return s->tokens; }
+const char *sluice_session_error(const sluice_session *s) { return s->failure.text; }
+void sluice_session_cancel(sluice_session *s) { atomic_store(&s->cancel, true); }
+
+void sluice_session_get_stats(const sluice_session *s, sluice_session_stats *out)
+{
+    const struct model_config *c = &s->engine->model.config;
+    *out = s->stats;
+    for (int i = 0; i < c->n_layers * s->ws.n_experts; i++) out->experts_touched += s->ws.touched[i];
+    for (int l = 0; l < c->n_layers; l++)
+        if (c->layers[l].ffn.kind == FFN_MOE) out->experts_total += (uint64_t)c->layers[l].router.n_experts;
+}
+
+void sluice_session_reset_stats(sluice_session *s)
+{
+    s->stats = (sluice_session_stats){0};
+    memset(s->ws.touched, 0, (size_t)s->engine->model.config.n_layers * (size_t)s->ws.n_experts);
+}
+
+size_t sluice_session_bytes(const sluice_session *s) { return sizeof *s + s->arena.capacity; }

@@ -1,0 +1,465 @@
+/* Owns the way from config.json to struct model_config: which architecture, the keys by its rules, RoPE in both
+ * spellings, the per-layer lists, and the checks between fields. Read next: arch.h, then one arch_*.c. */
+#include "model/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/arch.h"
+#include "weights/archive.h"
+
+#define CONFIG "config.json"
+
+enum { MAX_HEADS = 1024, MAX_HEAD_DIM = 1024, MAX_HIDDEN = 131072, MAX_LAYERS = 1024, MAX_VOCAB = 4194304 };
+
+static const struct key_rule common_keys[] = {
+    KEY_RULE("hidden_size", KEY_INT, hidden_size, true, 0, 1, MAX_HIDDEN),
+    KEY_RULE("num_hidden_layers", KEY_INT, n_layers, true, 0, 1, MAX_LAYERS),
+    KEY_RULE("num_attention_heads", KEY_INT, n_heads, true, 0, 1, MAX_HEADS),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 0, 1, MAX_HEADS),
+    KEY_RULE("head_dim", KEY_INT, head_dim, false, 0, 2, MAX_HEAD_DIM),
+    KEY_RULE("vocab_size", KEY_INT, vocab_size, true, 0, 1, MAX_VOCAB),
+    KEY_RULE("max_position_embeddings", KEY_INT, n_context, false, 2048, 1, 1 << 24),
+    KEY_RULE("rms_norm_eps", KEY_FLOAT, rms_norm_eps, false, 1e-6, 1e-30, 1),
+    {0},
+};
+
+/* ---- one key ---------------------------------------------------------------------------------------------------- */
+
+/* Says in one form what is wrong with a value: "config.json: KEY: found X, expected Y". */
+static sluice_status wrong_value(struct failure *f, const char *file, const char *key, struct meta value,
+                                 const char *expected)
+{
+    char found[ESCAPED_BYTES + 16];
+    char text[ESCAPED_BYTES];
+    switch (value.kind) {
+    case META_INT: snprintf(found, sizeof found, "%lld", (long long)value.integer); break;
+    case META_FLOAT: snprintf(found, sizeof found, "%.9g", value.number); break;
+    case META_BOOL: snprintf(found, sizeof found, "%s", value.boolean ? "true" : "false"); break;
+    case META_STRING:
+        snprintf(found, sizeof found, "\"%s\"", escape_text(text, sizeof text, value.string, strlen(value.string)));
+        break;
+    default: snprintf(found, sizeof found, "%s", meta_kind_name(value.kind)); break;
+    }
+    return fail(f, SLUICE_FORMAT, "%s: %s: found %s, expected %s", file, key, found, expected);
+}
+
+static sluice_status read_int(const char *file, const char *key, struct meta value, double min, double max, int *out,
+                              struct failure *f)
+{
+    char expected[96];
+    snprintf(expected, sizeof expected, "an integer in %.0f..%.0f", min, max);
+    if (value.kind != META_INT || (double)value.integer < min || (double)value.integer > max)
+        return wrong_value(f, file, key, value, expected);
+    *out = (int)value.integer;
+    return SLUICE_OK;
+}
+
+static sluice_status read_float(const char *file, const char *key, struct meta value, double min, double max,
+                                double *out, struct failure *f)
+{
+    char expected[96];
+    snprintf(expected, sizeof expected, "a number in %g..%g", min, max);
+    if ((value.kind != META_INT && value.kind != META_FLOAT) || !(value.number >= min) || !(value.number <= max))
+        return wrong_value(f, file, key, value, expected);
+    *out = value.number;
+    return SLUICE_OK;
+}
+
+static sluice_status read_bool(const char *file, const char *key, struct meta value, bool *out, struct failure *f)
+{
+    if (value.kind != META_BOOL) return wrong_value(f, file, key, value, "true or false");
+    *out = value.boolean;
+    return SLUICE_OK;
+}
+
+/* The first of the spellings "a|b|c" that is present; `name` receives it (or the first spelling). */
+static struct meta find_spelling(const struct archive *a, const char *spellings, bool null_counts, char *name,
+                                 size_t name_cap)
+{
+    struct meta value = {META_ABSENT};
+    const char *p = spellings;
+    while (*p) {
+        size_t n = strcspn(p, "|");
+        snprintf(name, name_cap, "%.*s", (int)n, p);
+        value = archive_meta(a, DOCUMENT_CONFIG, name);
+        if (value.kind != META_ABSENT && (null_counts || value.kind != META_NULL)) return value;
+        p += n + (p[n] == '|');
+    }
+    snprintf(name, name_cap, "%.*s", (int)strcspn(spellings, "|"), spellings);
+    return (struct meta){META_ABSENT};
+}
+
+static sluice_status read_key(struct model_config *c, const struct archive *a, const struct key_rule *rule,
+                              struct failure *f)
+{
+    char key[64];
+    void *field = (char *)c + rule->offset;
+    struct meta value = find_spelling(a, rule->hf, rule->kind == KEY_INT_OR_NULL, key, sizeof key);
+    if (value.kind == META_ABSENT && rule->required)
+        return fail(f, SLUICE_FORMAT, CONFIG ": %s: missing", key);
+    bool absent = value.kind == META_ABSENT;
+    switch (rule->kind) {
+    case KEY_INT_OR_NULL:
+        if (value.kind == META_NULL) {
+            *(int *)field = 0;
+            return SLUICE_OK;
+        } /* fall through */
+    case KEY_INT:
+        if (!absent) return read_int(CONFIG, key, value, rule->min, rule->max, field, f);
+        *(int *)field = (int)rule->fallback;
+        return SLUICE_OK;
+    case KEY_FLOAT: {
+        double number = rule->fallback;
+        sluice_status s = absent ? SLUICE_OK : read_float(CONFIG, key, value, rule->min, rule->max, &number, f);
+        *(float *)field = (float)number;
+        return s;
+    }
+    case KEY_BOOL:
+        if (!absent) return read_bool(CONFIG, key, value, field, f);
+        *(bool *)field = rule->fallback != 0;
+        return SLUICE_OK;
+    }
+    return SLUICE_OK;
+}
+
+static sluice_status read_keys(struct model_config *c, const struct archive *a, const struct key_rule *rules,
+                               struct failure *f)
+{
+    for (const struct key_rule *rule = rules; rule->hf; rule++) {
+        sluice_status s = read_key(c, a, rule, f);
+        if (s) return s;
+    }
+    return SLUICE_OK;
+}
+
+/* ---- architecture ------------------------------------------------------------------------------------------------ */
+
+static const struct arch *arch_named(const char *architecture, const char *model_type)
+{
+    for (int i = 0; arch_list[i]; i++) {
+        if (architecture && strcmp(arch_list[i]->hf_architecture, architecture) == 0) return arch_list[i];
+        if (!architecture && model_type && strcmp(arch_list[i]->hf_model_type, model_type) == 0) return arch_list[i];
+    }
+    return NULL;
+}
+
+static sluice_status find_arch(struct model_config *c, const struct archive *a, struct failure *f)
+{
+    struct meta list = archive_meta(a, DOCUMENT_CONFIG, "architectures");
+    struct meta type = archive_meta(a, DOCUMENT_CONFIG, "model_type");
+    const char *architecture = NULL, *model_type = type.kind == META_STRING ? type.string : NULL;
+    if (list.kind == META_ARRAY && list.n == 1 && meta_element(list, 0).kind == META_STRING)
+        architecture = meta_element(list, 0).string;
+    else if (list.kind != META_ABSENT && list.kind != META_NULL)
+        return fail(f, SLUICE_FORMAT, CONFIG ": architectures: found %s of %zu, expected an array of one string",
+                    meta_kind_name(list.kind), list.n);
+    if (!architecture && !model_type)
+        return fail(f, SLUICE_FORMAT, CONFIG ": architectures: missing, and so is model_type");
+
+    c->arch = arch_named(architecture, model_type);
+    if (c->arch) return SLUICE_OK;
+    char known[1024] = "", escaped[ESCAPED_BYTES];
+    for (int i = 0; arch_list[i]; i++) {
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", arch_list[i]->hf_architecture);
+    }
+    const char *found = architecture ? architecture : model_type;
+    return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %s: \"%s\" is not supported (known: %s)",
+                architecture ? "architectures" : "model_type", escape_text(escaped, sizeof escaped, found, strlen(found)),
+                known);
+}
+
+/* ---- RoPE: rope_theta + rope_scaling (hubs), or rope_parameters (transformers 5) ------------------------------------ */
+
+/* A number of the RoPE object; `fallback` when absent or null. */
+static sluice_status rope_number(struct meta object, const char *place, const char *key, double fallback, double min,
+                                 double max, double *out, struct failure *f)
+{
+    char name[96];
+    struct meta value = meta_member(object, key);
+    *out = fallback;
+    if (value.kind == META_ABSENT || value.kind == META_NULL) {
+        if (!isnan(fallback)) return SLUICE_OK;
+        return fail(f, SLUICE_FORMAT, CONFIG ": %s.%s: missing", place, key);
+    }
+    snprintf(name, sizeof name, "%s.%s", place, key);
+    return read_float(CONFIG, name, value, min, max, out, f);
+}
+
+static sluice_status read_rope_scaling(struct rope_config *r, struct meta object, const char *place, int n_context,
+                                       struct failure *f)
+{
+    static const char *const names[] = {"default", "linear", "llama3", "yarn"};
+    char key[64];
+    struct meta type = meta_member(object, "rope_type");
+    if (type.kind == META_ABSENT) type = meta_member(object, "type");
+    if (type.kind == META_ABSENT || type.kind == META_NULL) return SLUICE_OK;
+    snprintf(key, sizeof key, "%s.rope_type", place);
+    int kind = -1;
+    for (int i = 0; i < 4; i++)
+        if (type.kind == META_STRING && strcmp(type.string, names[i]) == 0) kind = i;
+    if (kind < 0) {
+        wrong_value(f, CONFIG, key, type, "one of default, linear, llama3, yarn");
+        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    }
+    r->scaling = (enum rope_scaling)kind;
+    if (r->scaling == ROPE_DEFAULT) return SLUICE_OK;
+
+    double truncate_default = n_context; /* transformers takes the model's context where the original is not stated */
+    sluice_status s = rope_number(object, place, "factor", NAN, 1e-6, 1e6, &r->factor, f);
+    if (s || r->scaling == ROPE_LINEAR) return s;
+    s = rope_number(object, place, "original_max_position_embeddings", truncate_default, 1, 1 << 24,
+                    &r->original_context, f);
+    if (!s && r->scaling == ROPE_LLAMA3) {
+        s = rope_number(object, place, "low_freq_factor", NAN, 1e-6, 1e6, &r->low_freq_factor, f);
+        if (!s) s = rope_number(object, place, "high_freq_factor", NAN, 1e-6, 1e6, &r->high_freq_factor, f);
+        if (!s && r->high_freq_factor <= r->low_freq_factor)
+            s = fail(f, SLUICE_FORMAT, CONFIG ": %s.high_freq_factor: found %g, expected more than low_freq_factor %g",
+                     place, r->high_freq_factor, r->low_freq_factor);
+        return s;
+    }
+    if (!s) s = rope_number(object, place, "beta_fast", 32, 1e-6, 1e6, &r->beta_fast, f);
+    if (!s) s = rope_number(object, place, "beta_slow", 1, 1e-6, 1e6, &r->beta_slow, f);
+    if (!s) s = rope_number(object, place, "attention_factor", 0, 1e-6, 1e6, &r->attention_factor, f);
+    if (!s) s = rope_number(object, place, "mscale", 0, 0, 1e6, &r->mscale, f);
+    if (!s) s = rope_number(object, place, "mscale_all_dim", 0, 0, 1e6, &r->mscale_all_dim, f);
+    if (!s && r->beta_fast < r->beta_slow)
+        s = fail(f, SLUICE_FORMAT, CONFIG ": %s.beta_fast: found %g, expected at least beta_slow %g", place,
+                 r->beta_fast, r->beta_slow);
+    struct meta truncate = meta_member(object, "truncate");
+    r->truncate = true;
+    if (!s && truncate.kind != META_ABSENT && truncate.kind != META_NULL)
+        s = read_bool(CONFIG, "truncate", truncate, &r->truncate, f);
+    return s;
+}
+
+static sluice_status read_rope(struct model_config *c, const struct archive *a, struct failure *f)
+{
+    struct meta object = archive_meta(a, DOCUMENT_CONFIG, "rope_parameters");
+    const char *place = "rope_parameters";
+    struct meta theta = {META_ABSENT};
+    if (object.kind == META_OBJECT) {
+        theta = meta_member(object, "rope_theta");
+    } else {
+        place = "rope_scaling";
+        object = archive_meta(a, DOCUMENT_CONFIG, place);
+    }
+    if (theta.kind == META_ABSENT) theta = archive_meta(a, DOCUMENT_CONFIG, "rope_theta");
+
+    c->rope = (struct rope_config){.scaling = ROPE_DEFAULT, .theta = 10000, .factor = 1};
+    sluice_status s = SLUICE_OK;
+    if (theta.kind != META_ABSENT && theta.kind != META_NULL)
+        s = read_float(CONFIG, "rope_theta", theta, 1.0 + 1e-9, 1e15, &c->rope.theta, f);
+    if (s || object.kind == META_ABSENT || object.kind == META_NULL) return s;
+    if (object.kind != META_OBJECT) return wrong_value(f, CONFIG, place, object, "an object or null");
+    struct meta partial = meta_member(object, "partial_rotary_factor");
+    if (partial.kind != META_ABSENT && partial.kind != META_NULL && partial.number != 1.0)
+        return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %s.partial_rotary_factor: found %g, only 1 is supported", place,
+                    partial.number);
+    return read_rope_scaling(&c->rope, object, place, c->n_context, f);
+}
+
+/* ---- per-layer lists ------------------------------------------------------------------------------------------------ */
+
+static sluice_status read_layer_types(struct model_config *c, const struct archive *a, struct failure *f)
+{
+    struct meta list = archive_meta(a, DOCUMENT_CONFIG, "layer_types");
+    if (list.kind == META_ABSENT || list.kind == META_NULL) return SLUICE_OK;
+    if (list.kind != META_ARRAY || list.n != (size_t)c->n_layers)
+        return fail(f, SLUICE_FORMAT, CONFIG ": layer_types: found %s of %zu entries, expected an array of %d layers",
+                    meta_kind_name(list.kind), list.n, c->n_layers);
+    for (int l = 0; l < c->n_layers; l++) {
+        struct meta type = meta_element(list, (size_t)l);
+        bool sliding = type.kind == META_STRING && strcmp(type.string, "sliding_attention") == 0;
+        bool full = type.kind == META_STRING && strcmp(type.string, "full_attention") == 0;
+        char key[48];
+        snprintf(key, sizeof key, "layer_types[%d]", l);
+        if (!sliding && !full)
+            return wrong_value(f, CONFIG, key, type, "\"full_attention\" or \"sliding_attention\"");
+        c->layers[l].listed_sliding = sliding;
+    }
+    c->has_layer_types = true;
+    return SLUICE_OK;
+}
+
+static sluice_status read_dense_list(struct model_config *c, const struct archive *a, struct failure *f)
+{
+    struct meta list = archive_meta(a, DOCUMENT_CONFIG, "mlp_only_layers");
+    if (list.kind == META_ABSENT || list.kind == META_NULL) return SLUICE_OK;
+    if (list.kind != META_ARRAY) return wrong_value(f, CONFIG, "mlp_only_layers", list, "an array of layer numbers");
+    for (size_t i = 0; i < list.n; i++) {
+        int l = 0;
+        sluice_status s =
+            read_int(CONFIG, "mlp_only_layers", meta_element(list, i), 0, c->n_layers - 1, &l, f);
+        if (s) return s;
+        c->layers[l].listed_dense = true;
+    }
+    return SLUICE_OK;
+}
+
+/* ---- checks between fields ------------------------------------------------------------------------------------------ */
+
+static sluice_status check_fields(struct model_config *c, struct failure *f)
+{
+    if (c->n_kv_heads == 0) c->n_kv_heads = c->n_heads;
+    if (c->n_heads % c->n_kv_heads != 0)
+        return fail(f, SLUICE_FORMAT, CONFIG ": num_attention_heads: %d heads are not a multiple of %d key-value heads",
+                    c->n_heads, c->n_kv_heads);
+    if (c->head_dim == 0) {
+        if (c->hidden_size % c->n_heads != 0)
+            return fail(f, SLUICE_FORMAT, CONFIG ": num_attention_heads: %d does not divide hidden_size %d, and head_dim "
+                        "is missing", c->n_heads, c->hidden_size);
+        c->head_dim = c->hidden_size / c->n_heads;
+    }
+    if (c->head_dim % 2 != 0 || c->head_dim > MAX_HEAD_DIM)
+        return fail(f, SLUICE_FORMAT, CONFIG ": head_dim: found %d, expected an even number in 2..%d", c->head_dim,
+                    (int)MAX_HEAD_DIM);
+    if (c->top_k > c->n_experts)
+        return fail(f, SLUICE_FORMAT, CONFIG ": num_experts_per_tok: found %d, expected at most the number of experts, "
+                    "%d", c->top_k, c->n_experts);
+    return SLUICE_OK;
+}
+
+/* Keys that would change the result and that this program does not implement must not pass in silence. */
+static sluice_status check_foreign_keys(const struct archive *a, struct failure *f)
+{
+    struct meta act = archive_meta(a, DOCUMENT_CONFIG, "hidden_act");
+    if (act.kind != META_ABSENT && (act.kind != META_STRING || strcmp(act.string, "silu") != 0)) {
+        wrong_value(f, CONFIG, "hidden_act", act, "\"silu\"");
+        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    }
+    struct meta method = archive_meta(a, DOCUMENT_CONFIG, "quantization_config.quant_method");
+    if (method.kind != META_ABSENT) {
+        wrong_value(f, CONFIG, "quantization_config.quant_method", method, "weights in F32, F16 or BF16");
+        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    }
+    return SLUICE_OK;
+}
+
+/* ---- end tokens and sampling defaults --------------------------------------------------------------------------------- */
+
+static sluice_status add_end_token(struct model_config *c, const char *file, struct meta value, struct failure *f)
+{
+    int id = 0;
+    sluice_status s = read_int(file, "eos_token_id", value, 0, c->vocab_size - 1, &id, f);
+    if (s) return s;
+    for (int i = 0; i < c->n_end_tokens; i++)
+        if (c->end_tokens[i] == id) return SLUICE_OK;
+    if (c->n_end_tokens == MAX_END_TOKENS)
+        return fail(f, SLUICE_FORMAT, "%s: eos_token_id: more than %d different ids", file, MAX_END_TOKENS);
+    c->end_tokens[c->n_end_tokens++] = id;
+    return SLUICE_OK;
+}
+
+static sluice_status read_end_tokens(struct model_config *c, const struct archive *a, enum archive_document d,
+                                     struct failure *f)
+{
+    const char *file = archive_document_name(d);
+    struct meta value = archive_meta(a, d, "eos_token_id");
+    if (value.kind == META_ABSENT || value.kind == META_NULL) return SLUICE_OK;
+    if (value.kind != META_ARRAY) return add_end_token(c, file, value, f);
+    for (size_t i = 0; i < value.n; i++) {
+        sluice_status s = add_end_token(c, file, meta_element(value, i), f);
+        if (s) return s;
+    }
+    return SLUICE_OK;
+}
+
+static sluice_status generation_number(const struct archive *a, const char *key, double min, double max, float *out,
+                                       struct failure *f)
+{
+    struct meta value = archive_meta(a, DOCUMENT_GENERATION_CONFIG, key);
+    if (value.kind == META_ABSENT || value.kind == META_NULL) return SLUICE_OK;
+    double number = 0;
+    sluice_status s = read_float("generation_config.json", key, value, min, max, &number, f);
+    if (!s) *out = (float)number;
+    return s;
+}
+
+static sluice_status read_generation(struct generation_config *g, const struct archive *a, struct failure *f)
+{
+    const enum archive_document d = DOCUMENT_GENERATION_CONFIG;
+    *g = (struct generation_config){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    struct meta value = archive_meta(a, d, "do_sample");
+    sluice_status s = SLUICE_OK;
+    if (value.kind != META_ABSENT && value.kind != META_NULL)
+        s = read_bool("generation_config.json", "do_sample", value, &g->do_sample, f);
+    if (!s) s = generation_number(a, "temperature", 0, 100, &g->temperature, f);
+    if (!s) s = generation_number(a, "top_p", 1e-9, 1, &g->top_p, f);
+    if (!s) s = generation_number(a, "min_p", 0, 1 - 1e-6, &g->min_p, f);
+    if (!s) s = generation_number(a, "repetition_penalty", 1e-3, 1e3, &g->repetition_penalty, f);
+    value = archive_meta(a, d, "top_k");
+    if (!s && value.kind != META_ABSENT && value.kind != META_NULL)
+        s = read_int("generation_config.json", "top_k", value, 0, MAX_VOCAB, &g->top_k, f);
+    return s;
+}
+
+/* ---- all together ------------------------------------------------------------------------------------------------------ */
+
+static sluice_status read_rest(struct model_config *c, struct generation_config *g, const struct archive *a,
+                               struct failure *f)
+{
+    sluice_status s = read_keys(c, a, c->arch->keys, f);
+    if (!s) s = check_fields(c, f);
+    if (!s) s = check_foreign_keys(a, f);
+    if (!s) s = read_rope(c, a, f);
+    if (!s) s = read_layer_types(c, a, f);
+    if (!s) s = read_dense_list(c, a, f);
+    if (!s) s = c->arch->derive(c, f);
+    if (s) return s;
+
+    struct meta tied = archive_meta(a, DOCUMENT_CONFIG, "tie_word_embeddings");
+    if (tied.kind == META_BOOL)
+        c->tied_embeddings = tied.boolean;
+    else if (tied.kind != META_ABSENT)
+        return wrong_value(f, CONFIG, "tie_word_embeddings", tied, "true or false");
+    else /* the default differs between families and versions: what the files hold decides */
+        c->tied_embeddings = archive_n_tensors(a) > 0 && !archive_find(a, "lm_head.weight");
+
+    c->bos_token = -1;
+    struct meta bos = archive_meta(a, DOCUMENT_CONFIG, "bos_token_id");
+    if (bos.kind != META_ABSENT && bos.kind != META_NULL)
+        s = read_int(CONFIG, "bos_token_id", bos, 0, c->vocab_size - 1, &c->bos_token, f);
+    if (!s) s = read_end_tokens(c, a, DOCUMENT_CONFIG, f);
+    if (!s) s = read_end_tokens(c, a, DOCUMENT_GENERATION_CONFIG, f);
+    if (!s) s = read_generation(g, a, f);
+    return s;
+}
+
+sluice_status config_read(struct model_config *c, struct generation_config *g, const struct archive *a,
+                          struct failure *f)
+{
+    *c = (struct model_config){0};
+    sluice_status s = find_arch(c, a, f);
+    if (!s) s = read_keys(c, a, common_keys, f);
+    if (s) return s;
+    c->layers = memory_calloc((size_t)c->n_layers, sizeof *c->layers);
+    if (!c->layers) return fail(f, SLUICE_MEMORY, CONFIG ": no memory for %d layers", c->n_layers);
+    s = read_rest(c, g, a, f);
+    if (s) config_free(c);
+    return s;
+}
+
+void config_free(struct model_config *c)
+{
+    memory_free(c->layers);
+    c->layers = NULL;
+}
+
+int config_n_moe_layers(const struct model_config *c)
+{
+    int n = 0;
+    for (int l = 0; l < c->n_layers; l++) n += c->layers[l].ffn.kind == FFN_MOE;
+    return n;
+}
+
+int config_max_head_dim(const struct model_config *c)
+{
+    int max = 0;
+    for (int l = 0; l < c->n_layers; l++)
+        if (c->layers[l].mixer.head_dim > max) max = c->layers[l].mixer.head_dim;
+    return max;
+}

@@ -1,0 +1,153 @@
+/* The forward pass: the file to read first.
+ *
+ * Every thread of the team runs forward() and does its share in each call. One rule keeps it correct: a block that
+ * writes x ends with the team's barrier. Decode is n_rows == 1, prefill is n_rows > 1; nothing else differs here.
+ *
+ *   x       [n_rows, hidden_size]   the residual stream
+ *   h       [n_rows, hidden_size]   its normalised copy, which mixer and FFN read
+ *   branch  [n_rows, hidden_size]   what they give back, added into x
+ *
+ * Read next: attention_gqa.c (how tokens see each other), router.c (which experts), experts.c (the experts). */
+#include "model/forward.h"
+
+#include <math.h>
+
+/* x = E[token] */
+static void embed_tokens(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    int begin, end;
+    team_range(t, c->n_rows, 1, &begin, &end);
+    for (int i = begin; i < end; i++)
+        m->embedding.layout->get_row(ws->x + i * ws->ld_hidden, m->embedding.data, c->rows[i].token,
+                                     m->config.hidden_size);
+    team_barrier(t);
+}
+
+/* h = rms_norm(x) * weight. One row: every thread makes its own copy, which is cheaper than waiting for one. */
+static const float *norm(const struct model *m, const float *weight, struct workspace *ws, const struct chunk *c,
+                         struct thread *t)
+{
+    const int n = m->config.hidden_size;
+    if (c->n_rows == 1) {
+        float *own = ws->own_h + t->id * ws->ld_hidden;
+        ws->ops.rms_norm(own, ws->x, weight, n, m->config.rms_norm_eps);
+        return own;
+    }
+    int begin, end;
+    team_range(t, c->n_rows, 1, &begin, &end);
+    for (int i = begin; i < end; i++)
+        ws->ops.rms_norm(ws->h + i * ws->ld_hidden, ws->x + i * ws->ld_hidden, weight, n, m->config.rms_norm_eps);
+    team_barrier(t);
+    return ws->h;
+}
+
+static void mix_tokens(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
+                       const struct chunk *c, const float *h, struct thread *t)
+{
+    switch (layer->config->mixer.kind) {
+    case MIX_GQA: attention_gqa(m, layer, l, ws, c, h, t); break;
+    }
+    observe(c, t, SEE_ATTENTION, l, ws->branch, ws->ld_hidden, m->config.hidden_size);
+}
+
+static void feed_forward(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
+                         const struct chunk *c, const float *h, struct thread *t)
+{
+    switch (layer->config->ffn.kind) {
+    case FFN_DENSE: mlp(m, layer, ws, c, h, t); break;
+    case FFN_MOE: experts(m, layer, l, ws, c, h, t); break;
+    }
+    observe(c, t, SEE_FFN, l, ws->branch, ws->ld_hidden, m->config.hidden_size);
+}
+
+/* Copies the outputs [begin, end) of one row's logits to whoever wants them, looking for NaN and infinity. */
+static void deliver_logits(struct workspace *ws, const float *logits, float *out, int begin, int end)
+{
+    bool finite = true;
+    for (int r = begin; r < end; r++) {
+        finite &= isfinite(logits[r]) != 0;
+        if (out) out[r] = logits[r];
+    }
+    if (!finite) atomic_store_explicit(&ws->not_finite, true, memory_order_relaxed);
+}
+
+/* logits = head . rms_norm(x), for the rows that want them, LOGIT_ROWS at a time. */
+static void compute_logits(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    const int n = m->config.hidden_size, vocab_size = m->config.vocab_size;
+    const bool see_all = c->observer && (c->observer->wanted & 1u << SEE_LOGITS);
+    float *x = ws->h;
+    int begin, end;
+    team_range(t, vocab_size, m->head.layout->nr, &begin, &end);
+    for (int i = 0; i < c->n_rows;) {
+        int rows[LOGIT_ROWS], n_rows = 0;
+        for (; i < c->n_rows && n_rows < LOGIT_ROWS; i++)
+            if (see_all || c->rows[i].logits) rows[n_rows++] = i;
+        if (n_rows == 0) break;
+        struct operand o = operand_at(&m->head, n_rows, m->features, ws->packed);
+        if (t->id == 0) {
+            for (int j = 0; j < n_rows; j++)
+                ws->ops.rms_norm(x + j * ws->ld_hidden, ws->x + rows[j] * ws->ld_hidden, m->final_norm, n,
+                                 m->config.rms_norm_eps);
+            operand_pack(&o, x, ws->ld_hidden, NULL, 0, 1);
+            ws->bytes_read += weight_bytes(&m->head);
+        }
+        team_barrier(t);
+        product(ws->logits, ws->ld_vocab, &m->head, &o, begin, end, own_scratch(ws, t));
+        for (int j = 0; j < n_rows; j++)
+            deliver_logits(ws, ws->logits + j * ws->ld_vocab, c->rows[rows[j]].logits, begin, end);
+        if (see_all) {
+            struct chunk seen = *c;
+            seen.rows = c->rows + rows[0];
+            seen.n_rows = n_rows;
+            observe(&seen, t, SEE_LOGITS, -1, ws->logits, ws->ld_vocab, vocab_size);
+        }
+        team_barrier(t);
+    }
+}
+
+/* Everybody learns from thread 0 whether to go on, so that all leave at the same layer. */
+static bool is_cancelled(struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    if (t->id == 0) ws->cancelled = c->cancel && atomic_load_explicit(c->cancel, memory_order_relaxed);
+    team_barrier(t);
+    return ws->cancelled;
+}
+
+void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    embed_tokens(m, ws, c, t);
+
+    for (int l = 0; l < m->config.n_layers; l++) {
+        const struct layer *layer = &m->layers[l];
+        const float *h;
+        if (is_cancelled(ws, c, t)) return;
+
+        h = norm(m, layer->mixer_norm, ws, c, t);
+        mix_tokens(m, layer, l, ws, c, h, t);   /* x += attention(h)                                */
+
+        h = norm(m, layer->ffn_norm, ws, c, t);
+        feed_forward(m, layer, l, ws, c, h, t); /* x += mlp(h), or x += sum over experts p_e E_e(h) */
+
+        observe(c, t, SEE_HIDDEN, l, ws->x, ws->ld_hidden, m->config.hidden_size);
+    }
+
+    compute_logits(m, ws, c, t);
+}
+
+void add_branch(struct workspace *ws, int n_rows, int begin, int end)
+{
+    for (int i = 0; i < n_rows; i++)
+        ws->ops.add(ws->x + i * ws->ld_hidden + begin, ws->branch + i * ws->ld_hidden + begin, end - begin);
+}
+
+void observe(const struct chunk *c, struct thread *t, enum observation what, int layer, const void *data, ptrdiff_t ld,
+             int width)
+{
+    if (!c->observer || !(c->observer->wanted & 1u << what)) return;
+    team_barrier(t);
+    if (t->id == 0)
+        c->observer->see(c->observer->context, what, layer, c->rows[0].position, data, ld, c->n_rows,
+                         width);
+    team_barrier(t);
+}

@@ -1,0 +1,67 @@
+/* One forward pass over a chunk of tokens, which may belong to several sessions. */
+#ifndef MODEL_FORWARD_H
+#define MODEL_FORWARD_H
+
+#include <stdatomic.h>
+
+#include "model/cache.h"
+#include "model/model.h"
+#include "model/product.h"
+#include "model/workspace.h"
+
+/* One token of a chunk: where it stands and whose it is. */
+struct row {
+    const struct cache *cache; /* of its session */
+    int32_t token;
+    int position;
+    float *logits; /* [vocab_size] receives the logits of this token; NULL: not wanted */
+};
+
+/* What an onlooker can see; the same order as the public enum. */
+enum observation {
+    SEE_LOGITS, SEE_ATTENTION, SEE_ROUTER_SCORES, SEE_EXPERTS, SEE_EXPERT_WEIGHTS, SEE_FFN, SEE_HIDDEN
+};
+
+struct observer {
+    unsigned wanted; /* bit 1u << observation */
+    /* Rows of `width` 4-byte elements, `ld` elements apart, of consecutive positions. Called by thread 0 while the
+     * others wait. */
+    void (*see)(void *context, enum observation what, int layer, int first_position, const void *data, ptrdiff_t ld,
+                int n_rows, int width);
+    void *context;
+};
+
+struct chunk {
+    const struct row *rows; /* [n_rows]; the rows of one session in ascending, consecutive positions */
+    int n_rows;             /* 1..workspace.max_rows */
+    bool is_decode;         /* one token per session: counts towards ws->touched */
+    atomic_bool *cancel;    /* polled before every layer; may be NULL */
+    const struct observer *observer; /* may be NULL */
+};
+
+/* Runs on every thread of a team. Writes keys and values of all rows into their caches (lengths stay), and logits where
+ * they are wanted. ws->cancelled and ws->not_finite tell how it ended. */
+void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t);
+
+/* ---- the blocks of a layer; each writes ws->branch and adds it into ws->x, and ends with a barrier ---------------- */
+
+/* h: the normalised rows, [n_rows, ld_hidden]; this thread's own copy when n_rows == 1. */
+void attention_gqa(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
+                   const float *h, struct thread *t);
+void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
+         struct thread *t);
+void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
+             const float *h, struct thread *t);
+
+/* Scores, selects and weighs the experts of every row. logits: [n_rows, ld_experts] of the router, on return the scores.
+ * Ends without a barrier when n_rows == 1 (every thread has its own result), with one otherwise. */
+struct routing *route(const struct layer *layer, struct workspace *ws, int n_rows, struct thread *t);
+
+/* x[i] += branch[i] for the outputs [begin, end) of all rows. */
+void add_branch(struct workspace *ws, int n_rows, int begin, int end);
+
+/* Shows rows to the observer, if it wants them; a barrier before and after, none if not wanted. */
+void observe(const struct chunk *c, struct thread *t, enum observation what, int layer, const void *data, ptrdiff_t ld,
+             int width);
+
+#endif

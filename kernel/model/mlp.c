@@ -1,0 +1,35 @@
+/* The dense MLP: x += Wdown(silu(Wgate h) * Wup h) (Shazeer 2020). */
+#include "model/forward.h"
+
+void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
+         struct thread *t)
+{
+    const struct mlp_weights *w = &layer->dense;
+    const struct weight *first[2] = {&w->gate, &w->up}, *second[1] = {&w->down};
+    struct operand o[2];
+    int begin, end;
+
+    pack_group(m, ws, t, first, 2, h, ws->ld_hidden, c->n_rows, o);
+    if (c->n_rows > 1) team_barrier(t);
+    team_range(t, w->gate.n, w->gate.layout->nr > w->up.layout->nr ? w->gate.layout->nr : w->up.layout->nr, &begin,
+               &end);
+    if (begin < end) {
+        product(ws->gate, ws->ld_act, &w->gate, &o[0], begin, end, own_scratch(ws, t));
+        product(ws->up, ws->ld_act, &w->up, &o[1], begin, end, own_scratch(ws, t));
+        for (int i = 0; i < c->n_rows; i++) {
+            float *gate = ws->gate + i * ws->ld_act + begin;
+            ws->ops.silu_mul(gate, gate, ws->up + i * ws->ld_act + begin, end - begin);
+        }
+    }
+    team_barrier(t);
+
+    pack_group(m, ws, t, second, 1, ws->gate, ws->ld_act, c->n_rows, o);
+    if (c->n_rows > 1) team_barrier(t);
+    team_range(t, w->down.n, w->down.layout->nr, &begin, &end);
+    if (begin < end) {
+        product(ws->branch, ws->ld_hidden, &w->down, &o[0], begin, end, own_scratch(ws, t));
+        add_branch(ws, c->n_rows, begin, end);
+    }
+    if (t->id == 0) ws->bytes_read += weight_bytes(&w->gate) + weight_bytes(&w->up) + weight_bytes(&w->down);
+    team_barrier(t);
+}

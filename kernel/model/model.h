@@ -1,0 +1,90 @@
+/* struct model: a checkpoint ready to run. Weights are addressed by role, never by name; every matrix lies packed in
+ * the layout that suits this machine. Built by bind.c, immutable afterwards, read by forward.c. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/team.h"
+#include "model/config.h"
+#include "ops/ops.h"
+
+struct archive;
+
+struct weight {
+    const struct panel_layout *layout;
+    const void *data;  /* packed [n, k]; NULL: the model has no such weight, or was opened without weights */
+    const float *bias; /* [n], or NULL */
+    int n, k;          /* outputs, inputs */
+};
+
+struct expert_bank { /* n_experts equal matrices, one after the other */
+    struct weight first;
+    size_t stride; /* bytes from one expert to the next */
+    int n_experts;
+};
+
+struct mlp_weights {
+    struct weight gate, up, down; /* [intermediate, hidden] twice, [hidden, intermediate] */
+};
+
+struct layer {
+    const struct layer_config *config;
+    const float *mixer_norm, *ffn_norm; /* [hidden_size] */
+    struct weight q, k, v, o;
+    const float *q_norm, *k_norm; /* as mixer.qk_norm says; or NULL */
+    struct mlp_weights dense;     /* FFN_DENSE */
+    struct weight router;         /* FFN_MOE: [n_experts, hidden_size] */
+    struct expert_bank gate, up, down;
+    struct mlp_weights shared;    /* if there is a shared expert */
+    struct weight shared_switch;  /* [1, hidden_size] */
+};
+
+struct model {
+    struct model_config config;
+    struct generation_config generation;
+    struct layer *layers;
+    struct weight embedding; /* [vocab_size, hidden_size] */
+    struct weight head;      /* same bytes when embeddings are tied */
+    const float *final_norm;
+    uint64_t features;       /* CPU features that kernels may use */
+    struct arena arena;      /* all weights */
+    uint64_t n_parameters, n_active_parameters, file_bytes, weight_bytes;
+    enum dtype main_dtype;   /* of most bytes in the files */
+};
+
+struct bind_options {
+    uint64_t features;
+    unsigned layout_flags; /* enum panel_choice_flags */
+    bool load_weights;     /* false: check everything, keep pointers NULL */
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
+    void (*warning)(void *context, const char *text);                           /* may be NULL */
+    void *context;
+};
+
+/* Reads the configuration, finds every tensor, checks every shape, packs every matrix. The archive is only read, and
+ * may be closed afterwards. On failure nothing is owned. */
+sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,
+                         struct failure *f);
+void model_free(struct model *m);
+
+static inline struct weight expert_weight(const struct expert_bank *bank, int e)
+{
+    struct weight w = bank->first;
+    w.data = (const char *)bank->first.data + bank->stride * (size_t)e;
+    return w;
+}
+
+/* ---- report ------------------------------------------------------------------------------------------------------- */
+
+/* One line about a layer, for people. Always NUL-terminated. */
+void model_describe_layer(const struct model *m, int layer, char *out, size_t cap);
+/* One line per group of matrices of equal role, dtype and shape: role, shape, count, layout, kernels. False: no such
+ * group. */
+bool model_describe_group(const struct model *m, int group, char *out, size_t cap);
+/* Bytes of one matrix as packed. */
+size_t weight_bytes(const struct weight *w);
+
+#endif

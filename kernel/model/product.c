@@ -1,0 +1,73 @@
+#include "model/product.h"
+
+size_t operand_bytes(const struct weight *w, int m, uint64_t features)
+{
+    const struct panel_kernel *kernel = panel_kernel_choose(w->layout, m, features);
+    size_t whole = (size_t)(m / ROW_BLOCK), bytes = whole * kernel->x_bytes(ROW_BLOCK, w->k);
+    return m % ROW_BLOCK ? bytes + kernel->x_bytes(m % ROW_BLOCK, w->k) : bytes;
+}
+
+struct operand operand_at(const struct weight *w, int m, uint64_t features, void *data)
+{
+    const struct panel_kernel *kernel = panel_kernel_choose(w->layout, m, features);
+    return (struct operand){
+        .kernel = kernel,
+        .data = data,
+        .block_bytes = kernel->x_bytes(ROW_BLOCK, w->k),
+        .m = m,
+        .k = w->k,
+    };
+}
+
+static int rows_of_block(const struct operand *o, int block)
+{
+    int left = o->m - block * ROW_BLOCK;
+    return left < ROW_BLOCK ? left : ROW_BLOCK;
+}
+
+void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const int *rows, int block0, int block1)
+{
+    for (int b = block0; b < block1; b++) {
+        const float *first = rows ? x : x + (ptrdiff_t)b * ROW_BLOCK * ldx;
+        o->kernel->pack_x(o->data + (size_t)b * o->block_bytes, first, ldx, rows ? rows + b * ROW_BLOCK : NULL,
+                          rows_of_block(o, b), o->k);
+    }
+}
+
+void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct operand *o, int row0, int row1,
+             void *scratch)
+{
+    int n_blocks = operand_blocks(o), nr = w->layout->nr, last = (row1 + nr - 1) / nr * nr;
+    int step = n_blocks == 1 ? last - row0 : ROW_TILE; /* several blocks: finish a tile of weights with all of them */
+    for (int r = row0; r < last; r += step) {
+        int end = r + step < last ? r + step : last;
+        for (int b = 0; b < n_blocks; b++)
+            o->kernel->run(y + (ptrdiff_t)b * ROW_BLOCK * ldy, ldy, w->data, o->data + (size_t)b * o->block_bytes, r,
+                           end, rows_of_block(o, b), o->k, scratch);
+    }
+    if (!w->bias) return;
+    for (int i = 0; i < o->m; i++)
+        for (int r = row0; r < row1; r++) y[i * ldy + r] += w->bias[r];
+}
+
+void pack_group(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
+                int n_weights, const float *x, ptrdiff_t ldx, int n_rows, struct operand *operands)
+{
+    bool own = n_rows == 1;
+    size_t region_bytes = own ? ws->own_packed_bytes : ws->packed_bytes;
+    unsigned char *region =
+        own ? ws->own_packed + (size_t)t->id * (size_t)ws->n_regions * ws->own_packed_bytes : ws->packed;
+    for (int i = 0; i < n_weights; i++) {
+        operands[i] = operand_at(weights[i], n_rows, m->features, region);
+        int same = 0;
+        while (same < i && operands[same].kernel->pack_x != operands[i].kernel->pack_x) same++;
+        if (same < i) {
+            operands[i].data = operands[same].data;
+            continue;
+        }
+        region += region_bytes;
+        int begin = 0, end = operand_blocks(&operands[i]);
+        if (!own) team_range(t, end, 1, &begin, &end);
+        operand_pack(&operands[i], x, ldx, NULL, begin, end);
+    }
+}

@@ -1,0 +1,87 @@
+/* Every activation buffer of a forward pass, with its shape. Computed once per session, carved once, never grown.
+ *
+ * Row strides are rounded up to 16 floats, because the last panel of a product writes its padding rows too.
+ * A pass of one row (decode) lets every thread compute the cheap steps on its own copy, which saves barriers; buffers
+ * called own_* hold those copies. */
+#ifndef MODEL_WORKSPACE_H
+#define MODEL_WORKSPACE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "model/model.h"
+
+enum {
+    ROW_BLOCK = 64,  /* tokens that are packed and multiplied together: a block of activations stays in L2 */
+    ROW_TILE = 64,   /* outputs per piece of work */
+    LOGIT_ROWS = 16, /* tokens whose logits are computed together */
+    MAX_GROUP = 4,   /* weights that read the same input: router, shared gate, shared up, shared switch */
+};
+
+/* Which experts the rows of a pass use. Slots are (row, expert) pairs sorted by expert, then row. */
+struct routing {
+    float *scores;      /* [max_rows, padded n_experts] probabilities of all experts */
+    int32_t *experts;   /* [max_rows, top_k] chosen, ascending id */
+    float *weights;     /* [max_rows, top_k] */
+    int *begin;         /* [n_experts + 1] slots of expert e: begin[e] .. begin[e + 1] */
+    int *slot_row;      /* [max_rows * top_k] */
+    float *slot_weight; /* [max_rows * top_k] */
+    int *used;          /* [n_experts] experts with at least one row, ascending */
+    size_t *packed_at;  /* [n_experts] where the packed rows of used[i] begin */
+    int n_used;
+};
+
+struct workspace {
+    int max_rows, n_threads;
+    int n_experts; /* of the layer with most */
+    ptrdiff_t ld_hidden, ld_q, ld_kv, ld_experts, ld_vocab;
+    ptrdiff_t ld_act, ld_shared_act; /* of the widest MLP or expert; of the widest shared expert */
+
+    float *x;       /* [max_rows, ld_hidden] the residual stream */
+    float *h;       /* [max_rows, ld_hidden] normalised copy */
+    float *branch;  /* [max_rows, ld_hidden] output of mixer or FFN before the residual add */
+    float *q;       /* [max_rows, ld_q]  */
+    float *k, *v;   /* [max_rows, ld_kv] */
+    float *mixed;   /* [max_rows, ld_q] attention output, heads side by side */
+    float *gate, *up;               /* [max_rows * max(top_k, 1), ld_act] */
+    float *shared_gate, *shared_up; /* [max_rows, ld_shared_act] */
+    float *shared_switch;           /* [max_rows, 16]; sigmoid(w . h) in column 0 */
+    float *logits;                  /* [LOGIT_ROWS, ld_vocab] */
+    struct routing routing;
+
+    unsigned char *packed;         /* packed rows of h, mixed or an activation: [n_regions, packed_bytes] */
+    unsigned char *packed_experts; /* packed rows per slot, expert after expert */
+    size_t packed_bytes;
+    int n_regions;
+
+    /* One per thread. */
+    float *own_h;            /* [n_threads, ld_hidden] */
+    unsigned char *own_packed; /* [n_threads, n_regions, own_packed_bytes] */
+    unsigned char *own_packed_experts; /* [n_threads, own_packed_experts_bytes] the slots of one row */
+    size_t own_packed_bytes, own_packed_experts_bytes;
+    struct routing *own_routing; /* [n_threads], each for one row */
+    float *own_scores;       /* [n_threads, own_scores_floats] attention: scores, max, sum, out */
+    size_t own_scores_floats;
+    float *own_tile;         /* [n_threads, ROW_BLOCK, ld_hidden] partial down projections */
+    unsigned char *own_scratch; /* [n_threads, own_scratch_bytes] kernels' scratch */
+    size_t own_scratch_bytes;
+
+    const float *cosine, *sine; /* RoPE tables [n_context, head_dim / 2] */
+    struct ops ops;
+
+    /* Filled by a pass. */
+    bool cancelled;           /* the pass stopped between layers */
+    atomic_bool not_finite;   /* a logit is NaN or infinite */
+    uint64_t bytes_read;      /* weights and cache, each matrix once */
+    uint64_t experts_read;
+    unsigned char *touched;   /* [n_layers, n_experts] 1: some decode pass used the expert */
+};
+
+/* Carves buffers for passes of at most max_rows rows. Measure pass: arena without memory. */
+void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, int n_threads, int n_context,
+                     struct arena *arena);
+/* After the carve pass: fills the tables. */
+void workspace_init(struct workspace *ws, const struct model *m, int n_context);
+
+#endif

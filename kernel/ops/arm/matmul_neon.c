@@ -1,0 +1,21 @@
+/* Weight products on AArch64 NEON. The vector header refuses to compile without the flags. */
+#include "ops/arm/vec_neon.h"
+
+#define MATMUL_ISA neon
+#define MATMUL_NEEDS CPU_FEATURE(NEON)
+#define MATMUL_MAX_TOKENS 6
+/* 32 registers, four per vec16: at most 6 sums, a column, a broadcast. */
+#define MATMUL_TILES(X) \
+    X(1, 4) X(1, 2) X(1, 1) \
+    X(2, 2) X(2, 1) \
+    X(3, 2) X(3, 1) \
+    X(4, 1) \
+    X(5, 1) \
+    X(6, 1)
+
+#define MATMUL_LAYOUT f32_r16
+#include "ops/tmpl/matmul_tmpl.h"
+#define MATMUL_LAYOUT f16_r16
+#include "ops/tmpl/matmul_tmpl.h"
+#define MATMUL_LAYOUT bf16_r16k2
+#include "ops/tmpl/matmul_tmpl.h"

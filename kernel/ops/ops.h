@@ -1,0 +1,72 @@
+/* struct ops: the format-free vector operations, one function pointer each.
+ *
+ * Filled once: scalar first, then each instruction set overlays what it has, weakest to strongest; no holes are
+ * possible. Knows vectors and nothing else: no model, no layer, no thread.
+ *
+ * Rules for every operation
+ *   - Pointers need only element alignment; any n >= 0 is allowed (n >= 1 where a mean or maximum is taken).
+ *   - A function reads at most 64 bytes past the end of an input and never writes past the end of an output.
+ *   - In-place use is allowed where the comment says so; otherwise arguments do not overlap.
+ *   - The order of every sum is fixed by a virtual vector of 16 lanes, whatever the real width: lane l adds the
+ *     elements l, l + 16, l + 32 ... in order with fused multiply-adds, and the 16 lanes are added in halves
+ *     (l and l + 8, then l + 4, l + 2, l + 1). So scalar, AVX2, AVX-512 and NEON give the same bits. */
+#ifndef OPS_OPS_H
+#define OPS_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ops/panel.h"
+
+enum {
+    OPS_LANES = 16,
+    /* Keys lie in panels of 16 positions: element (position, d) of one head is at
+     * [position / 16][d][position % 16], so that scores of 16 positions are one vector and need no horizontal sum. */
+    KEY_PANEL = 16,
+    /* Attention works in blocks of this many positions, cut at absolute multiples of it. */
+    ATTENTION_BLOCK = 512,
+    MATMUL_K_BLOCK = 512, /* matmul: fused multiply-adds in ascending k within a block from zero, blocks added in order */
+};
+
+/* One block of keys and values of one kv head, seen by `n_q` query vectors that share the visible range. */
+struct attention_block {
+    const float *q;     /* [n_q, head_dim], row stride q_stride, already rotated, NOT scaled */
+    ptrdiff_t q_stride; /* floats */
+    const float *k;     /* key panels of the block: panel p at k + p * KEY_PANEL * head_dim */
+    const float *v;     /* [n_positions, v_head_dim] of the block, rows v_stride floats apart */
+    ptrdiff_t v_stride;
+    int n_q, head_dim, v_head_dim;
+    int first, last;    /* visible positions of the block: first <= j < last <= ATTENTION_BLOCK */
+    float scale;        /* multiplies q.k */
+    float *scores;      /* scratch [n_q, ATTENTION_BLOCK] */
+    float *out;         /* [n_q, v_head_dim], row stride out_stride: running sum of exp(s - max) * v */
+    ptrdiff_t out_stride;
+    float *max, *sum;   /* [n_q] running maximum and sum of exponentials; start: -INFINITY, 0, and out all zero */
+};
+
+struct ops {
+    const char *name; /* of the strongest instruction set in the table, e.g. "avx512" */
+    uint64_t features;
+
+    /* y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), rounded as (x * r) * w. y may be x. Zhang 2019. */
+    void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
+    /* Rotates pairs (i, i + n_rot / 2): x'[i] = x[i] c[i] - x[j] s[i], x'[j] = x[j] c[i] + x[i] s[i], i < n_rot / 2.
+     * Each product rounded, then one fused multiply-add: x'[i] = fma(x[i], c, -(x[j] * s)). In place. Su 2021. */
+    void (*rope)(float *x, const float *cosine, const float *sine, int n_rot);
+    /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)). y may be gate or up. Shazeer 2020. */
+    void (*silu_mul)(float *y, const float *gate, const float *up, int n);
+    /* x becomes softmax(x), n >= 1. NaN in, NaN out. */
+    void (*softmax)(float *x, int n);
+    void (*add)(float *y, const float *x, int n);            /* y[i] += x[i] */
+    void (*add_scaled)(float *y, const float *x, float a, int n); /* y[i] = fma(a, x[i], y[i]) */
+    void (*scale)(float *y, float a, int n);                 /* y[i] *= a */
+    void (*clamp)(float *y, float limit, int n);             /* y[i] = min(max(y[i], -limit), limit); NaN stays */
+    /* Online softmax over one block (Milakov 2018, Dao 2022): scores, new maximum, rescaling of out and sum, then
+     * adds the block's exp(s - max) * v in ascending position. */
+    void (*attention)(const struct attention_block *b);
+};
+
+/* Fills the table with the best that `features` (cpu.h bits) allows. */
+void ops_init(struct ops *ops, uint64_t features);
+
+#endif

@@ -1,0 +1,64 @@
+/* Weight products: how one packed matrix lies in memory (panel_layout), and the code that reads it (panel_kernel).
+ *
+ * A layout is chosen once per matrix, when the model is bound; several kernels read the same layout and the number of
+ * rows m of the activations picks among them. Matrices are n outputs x k inputs, y = W x; activations are m rows.
+ * Neither knows threads, experts or layers: the caller hands out row ranges.
+ *
+ * A float panel of 16 rows, layout "f32_r16" (one column is one vector, so no horizontal sum is needed):
+ *     byte 0:  w[0][0] w[1][0] ... w[15][0]   w[0][1] w[1][1] ... w[15][1]   ...   w[15][k-1]     next panel
+ * and of 16-bit floats in pairs, layout "bf16_r16k2" (k odd: the last partner is zero):
+ *     byte 0:  w[0][0] w[0][1] w[1][0] w[1][1] ... w[15][0] w[15][1]   w[0][2] w[0][3] ... */
+#ifndef OPS_PANEL_H
+#define OPS_PANEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/dtype.h"
+
+struct panel_layout {
+    const char *name;  /* "bf16_r16k2": weight dtype, rows per panel, interleave along k */
+    enum dtype weight; /* the file's dtype that it accepts */
+    int nr, kr;        /* rows per panel; k must be a multiple of kr. n is padded to nr with zero rows */
+    size_t (*packed_bytes)(int n, int k);
+    /* Packs rows [row0, row1) of the file's matrix (row0 a multiple of nr; row1 too, or n): src points at row row0,
+     * rows are src_row_bytes apart, elements little-endian and maybe unaligned; dst is the start of the WHOLE packed
+     * matrix. Several threads may pack disjoint ranges. */
+    void (*pack)(void *dst, const void *src, size_t src_row_bytes, int row0, int row1, int n, int k);
+    void (*get_row)(float *y, const void *w, int row, int k); /* y [k]: one row as float, exact */
+};
+
+struct panel_kernel {
+    const char *name;  /* "bf16_r16k2_f32_avx512": layout, activation type, instruction set */
+    uint64_t needs;    /* CPU feature bits, all of them */
+    const struct panel_layout *layout;
+    int m_min, m_tile; /* used from m_min rows on (measured); tokens per inner tile */
+    bool exact;        /* same bits as the scalar kernel of the layout */
+    size_t (*x_bytes)(int m, int k);
+    /* Gathers rows of x for the product: row i of the result is x + rows[i] * ldx (rows NULL: i), k floats each. */
+    void (*pack_x)(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k);
+    size_t (*scratch_bytes)(int k);
+    /* y[t * ldy + r] = sum_k w[r][k] x[t][k] for row0 <= r < row1, t < m. row0, row1 multiples of nr: the last panel
+     * writes its padding rows too, so y's rows hold n rounded up to nr. scratch: one per thread. Float kernels: fused
+     * multiply-adds in ascending k from zero within blocks of MATMUL_K_BLOCK, block sums added in order. */
+    void (*run)(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k,
+                void *scratch);
+};
+
+enum { MAX_KERNELS_PER_LAYOUT = 8 };
+
+enum panel_choice_flags { PANEL_BLAS = 1 }; /* prefer the OpenBLAS kernel and its row-major layout where there is one */
+
+/* The best layout for this matrix on a machine with `features`: the first of the dtype's ordered candidates that has
+ * a usable kernel. NULL: no layout takes this dtype. Never fails for F32, F16, BF16. */
+const struct panel_layout *panel_layout_choose(enum dtype weight, int n, int k, uint64_t features, unsigned flags);
+
+/* The kernel for m rows (m >= 1): of the usable kernels of the layout, best first, the first with m_min <= m. */
+const struct panel_kernel *panel_kernel_choose(const struct panel_layout *layout, int m, uint64_t features);
+
+/* Everything that is built in, for tests, benches and reports; NULL ends the list. */
+const struct panel_layout *const *panel_layouts(void);
+const struct panel_kernel *const *panel_kernels(void);
+
+#endif

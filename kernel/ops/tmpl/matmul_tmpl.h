@@ -1,0 +1,165 @@
+/* The weight product over vec16 for layouts of 16-row panels (panel.h), written once.
+ *
+ * A file of an instruction set includes its vec_<isa>.h, defines
+ *   MATMUL_ISA, MATMUL_NEEDS   the last part of the kernels' names, and the CPU feature bits
+ *   MATMUL_MAX_TOKENS          the largest number of tokens of a tile
+ *   MATMUL_TILES(X)            X(tokens, panels): the tiles that exist, at most 4 panels; a tile that exists for some
+ *                              number of tokens exists for every smaller one, and 1 panel for all
+ * and then, for each layout, defines MATMUL_LAYOUT (f32_r16, f16_r16, bf16_r16k2) and includes this file, which makes
+ * the object kernel_<layout>_f32_<isa>.
+ *
+ * A tile of T tokens x P panels keeps T * P vectors of sums in registers while k runs over one block: per step of k it
+ * loads P columns of weights and broadcasts T activations for T * P fused multiply-adds. T * P is chosen so that the
+ * sums, the columns and one broadcast fill the register file; at one token several panels run at once, because a single
+ * chain of sums would wait for the latency of each addition.
+ *
+ * Order of the loops: a group of tokens whose activations of one k block fit in half the L2 cache; block of k; panels;
+ * tiles of tokens. So each column of weights is fetched from memory once per group, and from L1 or L2 by the further
+ * tiles. */
+#ifndef OPS_TMPL_MATMUL_ONCE
+#define OPS_TMPL_MATMUL_ONCE
+
+#include "ops/assume.h"
+#include "ops/tmpl/columns.h"
+#include "ops/tmpl/tokens.h"
+#include "ops/tmpl/unroll.h"
+#include "ops/variants.h"
+
+enum {
+    PANEL_ROWS = 16,
+    MAX_PANELS = 4,
+    TOKEN_GROUP = 120,     /* x 512 floats = 240 KiB */
+    PREFETCH_BYTES = 2048, /* ahead of a column that is used only once */
+};
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+#define LAYOUT_NAME(what) JOIN(MATMUL_LAYOUT, what)
+
+typedef void tile_function(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x,
+                           int k0, int k1, bool first);
+
+/* dst: m rows of x in token tiles. */
+static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
+{
+    token_tiles_pack(dst, x, ldx, rows, m, k, MATMUL_MAX_TOKENS);
+}
+
+static size_t matmul_scratch_bytes(int k)
+{
+    (void)k;
+    return 0;
+}
+
+#endif
+
+/* y [t][panel rows], t < n_t, p < n_p: sums over columns k0 .. k1, stored if `first`, else added. w: first panel,
+ * x: first activation [k][n_t] of the tile. n_t and n_p are constants. */
+ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes,
+                                  const float *x, int k0, int k1, bool first, int n_t, int n_p)
+{
+    vec16 sum[MATMUL_MAX_TOKENS][MAX_PANELS];
+    UNROLL for (int t = 0; t < n_t; t++)
+        UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_broadcast(0.0f);
+
+    const float *step = x + (ptrdiff_t)k0 * n_t;
+    int i = k0; /* even: MATMUL_K_BLOCK is */
+    for (; i + 1 < k1; i += 2, step += 2 * n_t) {
+        vec16 column[MAX_PANELS];
+        UNROLL for (int p = 0; p < n_p; p++) {
+            const unsigned char *ahead = w + p * panel_bytes + i * LAYOUT_NAME(_column_bytes) + PREFETCH_BYTES;
+            if (n_t == 1) __builtin_prefetch(ahead);
+            if (n_t == 1 && LAYOUT_NAME(_column_bytes) == 64) __builtin_prefetch(ahead + 64);
+            column[p] = LAYOUT_NAME(_first)(w + p * panel_bytes, i);
+        }
+        UNROLL for (int t = 0; t < n_t; t++) {
+            vec16 activation = vec16_broadcast(step[t]);
+            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_fma(column[p], activation, sum[t][p]);
+        }
+        UNROLL for (int p = 0; p < n_p; p++) column[p] = LAYOUT_NAME(_second)(w + p * panel_bytes, i);
+        UNROLL for (int t = 0; t < n_t; t++) {
+            vec16 activation = vec16_broadcast(step[n_t + t]);
+            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_fma(column[p], activation, sum[t][p]);
+        }
+    }
+    if (i < k1) {
+        UNROLL for (int p = 0; p < n_p; p++) {
+            vec16 column = LAYOUT_NAME(_column)(w + p * panel_bytes, i);
+            UNROLL for (int t = 0; t < n_t; t++)
+                sum[t][p] = vec16_fma(column, vec16_broadcast(step[t]), sum[t][p]);
+        }
+    }
+
+    UNROLL for (int t = 0; t < n_t; t++)
+        UNROLL for (int p = 0; p < n_p; p++) {
+            float *to = y + t * ldy + p * PANEL_ROWS;
+            vec16_store(to, first ? sum[t][p] : vec16_add(vec16_load(to), sum[t][p]));
+        }
+}
+
+#define TILE(tokens, panels)                                                                                      \
+    static void JOIN(LAYOUT_NAME(_tile_), tokens##x##panels)(float *y, ptrdiff_t ldy, const unsigned char *w,     \
+                                                             ptrdiff_t panel_bytes, const float *x, int k0,       \
+                                                             int k1, bool first)                                  \
+    {                                                                                                             \
+        LAYOUT_NAME(_tile)(y, ldy, w, panel_bytes, x, k0, k1, first, tokens, panels);                             \
+    }
+MATMUL_TILES(TILE)
+#undef TILE
+
+/* [tokens][panels], NULL where there is none */
+static tile_function *const LAYOUT_NAME(_tiles)[MATMUL_MAX_TOKENS + 1][MAX_PANELS + 1] = {
+#define TILE(tokens, panels) [tokens][panels] = JOIN(LAYOUT_NAME(_tile_), tokens##x##panels),
+    MATMUL_TILES(TILE)
+#undef TILE
+};
+
+/* Tokens t0 .. t1 (whole tiles of the m) times the panels of rows row0 .. row1. */
+static void LAYOUT_NAME(_group)(float *y, ptrdiff_t ldy, const unsigned char *w, const float *x, int row0, int row1,
+                            int t0, int t1, int m, int k)
+{
+    const int multiple = LAYOUT_NAME(_k_multiple);
+    const ptrdiff_t panel_bytes = (ptrdiff_t)((k + multiple - 1) / multiple * multiple) * LAYOUT_NAME(_column_bytes);
+    for (int k0 = 0, k1; k0 < k; k0 = k1) {
+        k1 = k - k0 > MATMUL_K_BLOCK ? k0 + MATMUL_K_BLOCK : k;
+        for (int row = row0, n_p; row < row1; row += n_p * PANEL_ROWS) {
+            int widest = token_tile_width(t0, m, MATMUL_MAX_TOKENS), left = (row1 - row) / PANEL_ROWS;
+            n_p = left < MAX_PANELS ? left : MAX_PANELS;
+            while (!LAYOUT_NAME(_tiles)[widest][n_p]) n_p--;
+            const unsigned char *panel = w + row / PANEL_ROWS * panel_bytes;
+            for (int t = t0, n_t; t < t1; t += n_t) {
+                n_t = token_tile_width(t, m, MATMUL_MAX_TOKENS);
+                LAYOUT_NAME(_tiles)[n_t][n_p](y + t * ldy + row, ldy, panel, panel_bytes, x + (ptrdiff_t)t * k, k0, k1,
+                                          k0 == 0);
+            }
+        }
+    }
+}
+
+static void LAYOUT_NAME(_run)(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k,
+                          void *scratch)
+{
+    ASSUME(row0 >= 0 && row0 % PANEL_ROWS == 0 && row1 % PANEL_ROWS == 0 && m >= 1 && k >= 1);
+    (void)scratch;
+    for (int t0 = 0, t1; t0 < m; t0 = t1) {
+        for (t1 = t0; t1 < m && t1 - t0 < TOKEN_GROUP;) t1 += token_tile_width(t1, m, MATMUL_MAX_TOKENS);
+        LAYOUT_NAME(_group)(y, ldy, w, x, row0, row1, t0, t1, m, k);
+    }
+}
+
+const struct panel_kernel JOIN(kernel_, JOIN(MATMUL_LAYOUT, JOIN(_f32_, MATMUL_ISA))) = {
+    .name = STRING(MATMUL_LAYOUT) "_f32_" STRING(MATMUL_ISA),
+    .needs = MATMUL_NEEDS,
+    .layout = &JOIN(layout_, MATMUL_LAYOUT),
+    .m_min = 1,
+    .m_tile = MATMUL_MAX_TOKENS,
+    .exact = true,
+    .x_bytes = token_tiles_bytes,
+    .pack_x = matmul_pack_x,
+    .scratch_bytes = matmul_scratch_bytes,
+    .run = LAYOUT_NAME(_run),
+};
+
+#undef MATMUL_LAYOUT

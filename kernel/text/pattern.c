@@ -1,0 +1,141 @@
+/* Owns compiling and running patterns: literals by memmem, regular expressions by PCRE2 with limits on everything.
+ * PCRE2's interpreter keeps its backtracking points on the heap, never on the stack. Its JIT is not used: it needs a
+ * stack of its own, which long runs overflow. Read next: pattern_dialect.c. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "text/pattern.h"
+#include "text/vocab_internal.h"
+
+struct pattern {
+    pcre2_code *code; /* NULL: literal */
+    size_t n;
+    char literal[];
+};
+
+/* One match may take this many steps, and that many more per byte: an honest pattern such as \s*[\r\n]+ gives back a run
+ * of blanks one by one, so a limit that ignores the length would refuse long runs. */
+enum { MATCH_STEPS = 1000000, MATCH_STEPS_PER_BYTE = 16, MATCH_HEAP_KIB = 65536 };
+
+/* A fixed compile context: LF alone ends a line, as in Ruby. */
+static pcre2_code *compile(const char *text, size_t n, int *error, size_t *offset)
+{
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    if (!context) return NULL;
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    pcre2_set_parens_nest_limit(context, 4 * MAX_PATTERN_DEPTH);
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, n, options, error, offset, context);
+    pcre2_compile_context_free(context);
+    return code;
+}
+
+static sluice_status create_regex(struct pattern *p, const char *text, size_t n, struct failure *f)
+{
+    struct text_buffer translated = {0};
+    sluice_status status = pattern_translate(&translated, text, n, f);
+    if (!status) {
+        int error = PCRE2_ERROR_NOMEMORY;
+        size_t offset = 0;
+        p->code = compile(translated.data, translated.n, &error, &offset);
+        if (!p->code)
+            status = error == PCRE2_ERROR_NOMEMORY || error == PCRE2_ERROR_HEAP_FAILED
+                         ? fail_no_memory(f)
+                         : fail(f, SLUICE_UNSUPPORTED, "pattern is not valid or not supported");
+    }
+    text_buffer_free(&translated);
+    return status;
+}
+
+sluice_status pattern_create(struct pattern **out, const char *text, size_t n, bool literal, struct failure *f)
+{
+    *out = NULL;
+    if (n == 0) return fail(f, SLUICE_FORMAT, "empty pattern");
+    if (n > MAX_PATTERN_BYTES)
+        return fail(f, SLUICE_FORMAT, "pattern: %zu bytes exceed %d", n, MAX_PATTERN_BYTES);
+    struct pattern *p = memory_calloc(1, sizeof *p + n);
+    if (!p) return fail_no_memory(f);
+    p->n = n;
+    memcpy(p->literal, text, n);
+    sluice_status status = literal ? SLUICE_OK : create_regex(p, text, n, f);
+    if (status) {
+        pattern_free(p);
+        return status;
+    }
+    *out = p;
+    return SLUICE_OK;
+}
+
+void pattern_free(struct pattern *p)
+{
+    if (!p) return;
+    pcre2_code_free(p->code);
+    memory_free(p);
+}
+
+size_t pattern_bytes(const struct pattern *p)
+{
+    size_t compiled = 0;
+    if (p->code) pcre2_pattern_info(p->code, PCRE2_INFO_SIZE, &compiled);
+    return sizeof *p + p->n + compiled;
+}
+
+void matcher_free(struct matcher *m)
+{
+    pcre2_match_data_free(m->data);
+    pcre2_match_context_free(m->context);
+    *m = (struct matcher){0};
+}
+
+static bool matcher_ready(struct matcher *m)
+{
+    if (!m->data) m->data = pcre2_match_data_create(1, NULL);
+    if (!m->context) m->context = pcre2_match_context_create(NULL);
+    return m->data && m->context;
+}
+
+/* The leftmost match at or after `from`. */
+static sluice_status search(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t from,
+                            size_t *start, size_t *end, bool *found, struct failure *f)
+{
+    if (!p->code) {
+        const char *at = memmem(text + from, n - from, p->literal, p->n);
+        *found = at != NULL;
+        if (at) *start = (size_t)(at - text);
+        if (at) *end = *start + p->n;
+        return SLUICE_OK;
+    }
+    if (!matcher_ready(m)) return fail_no_memory(f);
+    size_t steps = MATCH_STEPS + MATCH_STEPS_PER_BYTE * n;
+    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+    pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4));
+    int count = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context);
+    *found = count >= 0;
+    if (count == PCRE2_ERROR_NOMATCH) return SLUICE_OK;
+    if (count == PCRE2_ERROR_NOMEMORY) return fail_no_memory(f);
+    if (count < 0) return fail(f, SLUICE_ARGUMENT, "input: pattern exceeded its match limit");
+    const size_t *ends = pcre2_get_ovector_pointer(m->data);
+    *start = ends[0];
+    *end = ends[1];
+    return SLUICE_OK;
+}
+
+sluice_status pattern_next(const struct pattern *p, struct matcher *m, const char *text, size_t n,
+                           struct match_walk *walk, size_t *start, size_t *end, bool *found, struct failure *f)
+{
+    for (;;) {
+        *found = false;
+        if (walk->from > n) return SLUICE_OK;
+        sluice_status status = search(p, m, text, n, walk->from, start, end, found, f);
+        if (status || !*found) return status;
+        bool empty_again = *start == *end && walk->any && walk->last_end == *end;
+        if (!empty_again) break;
+        int32_t c;
+        walk->from += walk->from < n ? utf8_read(text + walk->from, &c) : 1;
+    }
+    walk->from = walk->last_end = *end;
+    walk->any = true;
+    return SLUICE_OK;
+}

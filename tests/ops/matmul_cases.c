@@ -1,0 +1,202 @@
+/* Checks of the weight products; see ops_cases.h. */
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/float16.h"
+#include "ops/variants.h"
+#include "tests/ops/ops_cases.h"
+#include "tests/support/compare.h"
+#include "tests/support/guarded_buffer.h"
+#include "tests/support/rng.h"
+
+static const int test_n[] = {1, 15, 16, 17, 48, 100}, test_k[] = {1, 2, 3, 31, 64, 511, 512, 513, 1100};
+static const int test_m[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 33, 125};
+enum {
+    N_TEST_N = sizeof test_n / sizeof test_n[0],
+    N_TEST_K = sizeof test_k / sizeof test_k[0],
+    N_TEST_M = sizeof test_m / sizeof test_m[0],
+};
+
+/* One product: the file's matrix as bytes and as floats, the packed matrix and the activations. */
+struct problem {
+    int n, k, m, n_padded;
+    float *weight;                         /* [n, k] what the packed matrix stands for */
+    struct guarded_buffer file, packed, x; /* x [m, k] */
+};
+
+static size_t element_bytes(const struct panel_layout *layout) { return layout->weight == DTYPE_F32 ? 4 : 2; }
+
+static struct problem problem_make(const struct panel_layout *layout, int n, int k, int m, bool awkward, uint64_t seed)
+{
+    struct rng rng = rng_seed(seed);
+    size_t element = element_bytes(layout), count = (size_t)n * (size_t)k;
+    struct problem p = {.n = n, .k = k, .m = m, .n_padded = (n + layout->nr - 1) / layout->nr * layout->nr};
+    p.weight = malloc(count * sizeof(float));
+    if (!p.weight) abort();
+    p.file = guarded_make(count * element, 0);
+    p.packed = guarded_make(layout->packed_bytes(n, k), READ_SLACK);
+    p.x = guarded_make((size_t)m * (size_t)k * sizeof(float), READ_SLACK);
+    if (awkward) {
+        rng_fill_awkward(&rng, p.weight, count);
+        rng_fill_awkward(&rng, p.x.data, (size_t)m * (size_t)k);
+    } else {
+        rng_fill(&rng, p.weight, count, -1.0f, 1.0f);
+        rng_fill(&rng, p.x.data, (size_t)m * (size_t)k, -1.0f, 1.0f);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = 0;
+        if (layout->weight == DTYPE_F16) half = float_to_fp16(p.weight[i]), p.weight[i] = fp16_to_float(half);
+        if (layout->weight == DTYPE_BF16) half = float_to_bf16(p.weight[i]), p.weight[i] = bf16_to_float(half);
+        memcpy((char *)p.file.data + i * element, element == 4 ? (void *)&p.weight[i] : (void *)&half, element);
+    }
+    /* Two ranges, as two threads would pack. */
+    int half_rows = n / 2 / layout->nr * layout->nr;
+    size_t row_bytes = (size_t)k * element;
+    layout->pack(p.packed.data, (char *)p.file.data + (size_t)half_rows * row_bytes, row_bytes, half_rows, n, n, k);
+    if (half_rows) layout->pack(p.packed.data, p.file.data, row_bytes, 0, half_rows, n, k);
+    return p;
+}
+
+static void problem_free(struct problem *p)
+{
+    free(p->weight);
+    guarded_free(&p->file);
+    guarded_free(&p->packed);
+    guarded_free(&p->x);
+}
+
+/* y [n_rows, n_padded] guarded, written by `kernel` for the given rows of x, in row ranges of at most `range` rows. */
+static const char *multiply(struct guarded_buffer *y, const struct panel_kernel *kernel, const struct problem *p,
+                            const int *rows, int n_rows, int range)
+{
+    struct guarded_buffer x = guarded_make(kernel->x_bytes(n_rows, p->k), READ_SLACK);
+    struct guarded_buffer scratch = guarded_make(kernel->scratch_bytes(p->k), 0);
+    *y = guarded_make((size_t)n_rows * (size_t)p->n_padded * sizeof(float), 0);
+    kernel->pack_x(x.data, p->x.data, p->k, rows, n_rows, p->k);
+    for (int row = 0, end; row < p->n_padded; row = end) {
+        end = p->n_padded - row > range ? row + range : p->n_padded;
+        kernel->run(y->data, p->n_padded, p->packed.data, x.data, row, end, n_rows, p->k, scratch.data);
+    }
+    const char *damage = guarded_damage(y);
+    if (!damage) damage = guarded_damage(&x);
+    if (!damage) damage = guarded_damage(&scratch);
+    if (!damage) damage = guarded_damage(&p->packed);
+    guarded_free(&x);
+    guarded_free(&scratch);
+    return damage;
+}
+
+static const char *report(const struct panel_kernel *kernel, const struct problem *p, const char *what, double got,
+                          double limit)
+{
+    static char text[256];
+    snprintf(text, sizeof text, "%s n=%d k=%d m=%d: %s (%g, limit %g)", kernel->name, p->n, p->k, p->m, what, got,
+             limit);
+    return text;
+}
+
+const struct panel_kernel *scalar_kernel(const struct panel_layout *layout)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_f32_scalar", layout->name);
+    for (const struct panel_kernel *const *list = panel_kernels(); *list; list++)
+        if ((*list)->layout == layout && !strcmp((*list)->name, name)) return *list;
+    return NULL;
+}
+
+/* The bound of a sum of k products in any order, each rounded at most once when added: k eps sum |w x|, and the
+ * smallest subnormal per step for products that underflow. Also collects the errors of the whole matrix. */
+static const char *check_bound(const struct panel_kernel *kernel, const struct problem *p, const float *y)
+{
+    double *exact = malloc((size_t)p->n * sizeof(double));
+    const char *wrong = NULL;
+    if (!exact) abort();
+    for (int t = 0; t < p->m && !wrong; t++) {
+        const float *x = (const float *)p->x.data + (size_t)t * (size_t)p->k, *row = y + (size_t)t * (size_t)p->n_padded;
+        for (int r = 0; r < p->n && !wrong; r++) {
+            double sum = 0.0, magnitude = 0.0;
+            for (int i = 0; i < p->k; i++) {
+                double product = (double)p->weight[(size_t)r * (size_t)p->k + (size_t)i] * (double)x[i];
+                sum += product;
+                magnitude += fabs(product);
+            }
+            double limit = (double)p->k * (FLT_EPSILON / 2 * magnitude + 0x1p-149), error = fabs((double)row[r] - sum);
+            exact[r] = sum;
+            if (!(error <= limit)) wrong = report(kernel, p, "beyond the bound", error, limit);
+        }
+        double goal = kernel->layout->weight == DTYPE_F32 ? 1e-12 : 1e-10, error = nmse(row, exact, (size_t)p->n);
+        if (!wrong && p->n > 1 && !(error <= goal)) wrong = report(kernel, p, "error of the whole", error, goal);
+    }
+    free(exact);
+    return wrong;
+}
+
+static const char *check_problem(const struct panel_kernel *kernel, const struct problem *p)
+{
+    struct guarded_buffer got, want;
+    int *rows = malloc((size_t)p->m * sizeof(int));
+    if (!rows) abort();
+    for (int t = 0; t < p->m; t++) rows[t] = p->m - 1 - t;
+    const char *wrong = multiply(&got, kernel, p, rows, p->m, 1 << 20);
+    if (!wrong) wrong = multiply(&want, scalar_kernel(kernel->layout), p, rows, p->m, 1 << 20);
+    if (wrong) return report(kernel, p, wrong, 0.0, 0.0);
+    ptrdiff_t i = first_difference(got.data, want.data, (size_t)p->m * (size_t)p->n_padded);
+    if (i >= 0) wrong = report(kernel, p, "bits differ from scalar at element", (double)i, -1.0);
+    guarded_free(&got);
+    guarded_free(&want);
+    free(rows);
+    return wrong;
+}
+
+const char *check_kernel_parity(const struct panel_kernel *kernel)
+{
+    const char *wrong = NULL;
+    if (!kernel->exact) return check_kernel_bound(kernel);
+    for (int i = 0; i < N_TEST_N * N_TEST_K * N_TEST_M && !wrong; i++) {
+        int n = test_n[i % N_TEST_N], k = test_k[i / N_TEST_N % N_TEST_K], m = test_m[i / N_TEST_N / N_TEST_K];
+        struct problem p = problem_make(kernel->layout, n, k, m, i % 2, (uint64_t)i);
+        wrong = check_problem(kernel, &p);
+        problem_free(&p);
+    }
+    return wrong;
+}
+
+const char *check_kernel_bound(const struct panel_kernel *kernel)
+{
+    static const int shapes[][3] = {{1, 1, 1}, {100, 64, 3}, {33, 513, 2}, {48, 1100, 9}, {16, 4096, 1}, {300, 700, 33}};
+    const char *wrong = NULL;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !wrong; i++) {
+        struct problem p = problem_make(kernel->layout, shapes[i][0], shapes[i][1], shapes[i][2], false, i);
+        struct guarded_buffer y;
+        const char *damage = multiply(&y, kernel, &p, NULL, p.m, kernel->layout->nr);
+        wrong = damage ? report(kernel, &p, damage, 0.0, 0.0) : check_bound(kernel, &p, y.data);
+        guarded_free(&y);
+        problem_free(&p);
+    }
+    return wrong;
+}
+
+const char *check_kernel_independence(const struct panel_kernel *kernel)
+{
+    enum { N = 144, K = 700, M = 31 };
+    struct problem p = problem_make(kernel->layout, N, K, M, false, 3);
+    struct guarded_buffer whole;
+    const char *wrong = multiply(&whole, kernel, &p, NULL, M, 1 << 20);
+    for (int m = 1; m <= M && !wrong; m++) {
+        struct guarded_buffer part;
+        int rows[M];
+        for (int t = 0; t < m; t++) rows[t] = (t * 7 + m) % M;
+        wrong = multiply(&part, kernel, &p, rows, m, m % 2 ? kernel->layout->nr : 3 * kernel->layout->nr);
+        for (int t = 0; t < m && !wrong; t++)
+            if (first_difference((float *)part.data + t * p.n_padded, (float *)whole.data + rows[t] * p.n_padded, N) >= 0)
+                wrong = "a row depends on m, on the range or on other rows";
+        guarded_free(&part);
+    }
+    guarded_free(&whole);
+    if (wrong) wrong = report(kernel, &p, wrong, 0.0, 0.0);
+    problem_free(&p);
+    return wrong;
+}

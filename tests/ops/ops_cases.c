@@ -1,0 +1,288 @@
+/* Checks of the operations of struct ops, one function each, against scalar; see the header. Inputs end 64 bytes before
+ * a guard page, outputs end at it, and sizes that are no multiple of 16 put the first element anywhere. */
+#include "tests/ops/ops_cases.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/float16.h"
+#include "ops/variants.h"
+#include "tests/support/compare.h"
+#include "tests/support/guarded_buffer.h"
+#include "tests/support/rng.h"
+
+static const int sizes[] = {1, 2, 15, 16, 17, 31, 33, 64, 100, 255, 256, 257, 1000};
+enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
+
+/* How the inputs of a round are drawn. */
+enum values { PLAIN, AWKWARD, HUGE_VALUES, ZEROS, WITH_NAN, WITH_INFINITY, N_VALUES };
+
+static void fill(struct rng *rng, float *x, int n, enum values values)
+{
+    switch (values) {
+    case AWKWARD: rng_fill_awkward(rng, x, (size_t)n); break;
+    case HUGE_VALUES: rng_fill(rng, x, (size_t)n, -3e38f, 3e38f); break;
+    case ZEROS: rng_fill(rng, x, (size_t)n, 0.0f, 0.0f); break;
+    default: rng_fill(rng, x, (size_t)n, -8.0f, 8.0f); break;
+    }
+    if (values == WITH_NAN) x[rng_below(rng, (uint32_t)n)] = NAN;
+    if (values == WITH_INFINITY) x[rng_below(rng, (uint32_t)n)] = rng_below(rng, 2) ? INFINITY : -INFINITY;
+}
+
+/* The sentence that a failed check returns. */
+static const char *report(const char *name, const char *what, int n, int values, ptrdiff_t index, float got, float want)
+{
+    static char text[256];
+    snprintf(text, sizeof text, "%s: %s at n = %d, values %d, element %td: %a, scalar has %a", name, what, n, values,
+             index, (double)got, (double)want);
+    return text;
+}
+
+/* Compares the output buffer with the expectation [n] and looks at its guards. */
+static const char *compare_output(const char *name, const struct guarded_buffer *out, const float *want, int n,
+                                  int values)
+{
+    const float *got = out->data;
+    const char *damage = guarded_damage(out);
+    if (damage) return report(name, damage, n, values, 0, 0.0f, 0.0f);
+    ptrdiff_t i = first_difference(got, want, (size_t)n);
+    return i < 0 ? NULL : report(name, "bits differ", n, values, i, got[i], want[i]);
+}
+
+enum { MAX_SIZE = 1024, MAX_INPUTS = 3 };
+
+/* One round of an operation: up to three inputs; calls the variant and scalar on copies of input 0 when the operation
+ * works in place, or on a fresh output. `call` applies either function to (y, inputs). */
+typedef void call_function(void (*function)(void), float *y, float *const in[MAX_INPUTS], int n);
+
+/* Runs every size and kind of values. in_place: bit i set when y may be, or is, input i. must_be_in_place: there is no
+ * separate output. */
+static const char *check_elementwise(const struct op_variant *variant, void (*scalar)(void), call_function *call,
+                                     int n_inputs, unsigned in_place, bool must_be_in_place)
+{
+    struct rng rng = rng_seed(7);
+    const char *wrong = NULL;
+    for (int s = 0; s < N_SIZES && !wrong; s++) {
+        for (int values = 0; values < N_VALUES && !wrong; values++) {
+            int n = sizes[s];
+            struct guarded_buffer in[MAX_INPUTS], out = guarded_make((size_t)n * sizeof(float), 0);
+            float *data[MAX_INPUTS] = {0}, copy[MAX_SIZE], want[MAX_SIZE];
+            for (int i = 0; i < n_inputs; i++) {
+                in[i] = guarded_make((size_t)n * sizeof(float), READ_SLACK);
+                data[i] = in[i].data;
+                fill(&rng, data[i], n, (enum values)values);
+            }
+            if (must_be_in_place) memcpy(out.data, data[0], (size_t)n * sizeof(float));
+            memcpy(want, out.data, (size_t)n * sizeof(float));
+            call(scalar, want, data, n);
+            call(variant->function, out.data, data, n);
+            wrong = compare_output(variant->name, &out, want, n, values);
+            for (int i = 0; i < n_inputs && !wrong; i++) {
+                if (!(in_place & 1u << i) || must_be_in_place) continue;
+                memcpy(copy, data[i], (size_t)n * sizeof(float));
+                memcpy(out.data, copy, (size_t)n * sizeof(float));
+                float *aliased[MAX_INPUTS];
+                memcpy(aliased, data, sizeof aliased);
+                aliased[i] = out.data;
+                call(variant->function, out.data, aliased, n);
+                wrong = compare_output(variant->name, &out, want, n, values);
+            }
+            for (int i = 0; i < n_inputs; i++) {
+                if (!wrong && guarded_damage(&in[i])) wrong = report(variant->name, "input written", n, values, 0, 0, 0);
+                guarded_free(&in[i]);
+            }
+            guarded_free(&out);
+        }
+    }
+    return wrong;
+}
+
+/* ANY(member, pointer): the untyped pointer back as the type of the member of struct ops. */
+#define TYPED(member, pointer) ((__typeof__(((struct ops *)0)->member))(pointer))
+#define UNTYPED(function) ((void (*)(void))(function))
+
+static void call_rms_norm(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(rms_norm, f)(y, in[0], in[1], n, 1e-6f);
+}
+static void call_silu_mul(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(silu_mul, f)(y, in[0], in[1], n);
+}
+static void call_softmax(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(softmax, f)(y, n);
+}
+static void call_add(void (*f)(void), float *y, float *const in[], int n) { TYPED(add, f)(y, in[1], n); }
+static void call_add_scaled(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(add_scaled, f)(y, in[1], -0.7f, n);
+}
+static void call_scale(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(scale, f)(y, 1.7f, n);
+}
+static void call_clamp(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(clamp, f)(y, 2.5f, n);
+}
+/* n is odd for some sizes: then the last element stays as it is. */
+static void call_rope(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(rope, f)(y, in[1], in[2], n / 2 * 2);
+}
+
+static const char *check_rms_norm(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_rms_norm_scalar), call_rms_norm, 2, 1u, false);
+}
+static const char *check_silu_mul(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_silu_mul_scalar), call_silu_mul, 2, 3u, false);
+}
+static const char *check_softmax(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_softmax_scalar), call_softmax, 1, 1u, true);
+}
+static const char *check_add(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_add_scalar), call_add, 2, 1u, true);
+}
+static const char *check_add_scaled(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_add_scaled_scalar), call_add_scaled, 2, 1u, true);
+}
+static const char *check_scale(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_scale_scalar), call_scale, 1, 1u, true);
+}
+static const char *check_clamp(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_clamp_scalar), call_clamp, 1, 1u, true);
+}
+static const char *check_rope(const struct op_variant *v)
+{
+    return check_elementwise(v, UNTYPED(ops_rope_scalar), call_rope, 3, 1u, true);
+}
+
+/* ---- attention ---- */
+
+struct attention_shape {
+    int n_q, head_dim, v_head_dim, first, last;
+};
+
+static const struct attention_shape attention_shapes[] = {
+    {1, 2, 2, 0, 1},       {1, 64, 64, 0, 1},      {1, 128, 128, 0, 512},  {1, 128, 128, 3, 509},
+    {2, 64, 64, 0, 17},    {3, 18, 20, 5, 23},     {4, 128, 128, 0, 100},  {4, 64, 128, 15, 16},
+    {5, 96, 96, 16, 512},  {6, 20, 50, 0, 511},    {8, 128, 128, 0, 512},  {8, 80, 80, 7, 300},
+    {16, 32, 34, 31, 130}, {16, 256, 256, 0, 64},  {1, 512, 512, 100, 228}, {7, 192, 128, 479, 481},
+};
+enum { N_ATTENTION_SHAPES = sizeof attention_shapes / sizeof attention_shapes[0], MAX_QUERIES = 16, MAX_HEAD = 512 };
+
+/* The state of a run: what two consecutive blocks leave behind. */
+struct attention_state {
+    struct guarded_buffer out, max, sum, scores;
+};
+
+static struct attention_state attention_start(int n_q, int row)
+{
+    struct attention_state s = {guarded_make((size_t)(n_q * row) * sizeof(float), 0),
+                                guarded_make((size_t)n_q * sizeof(float), 0),
+                                guarded_make((size_t)n_q * sizeof(float), 0),
+                                guarded_make((size_t)n_q * ATTENTION_BLOCK * sizeof(float), 0)};
+    memset(s.out.data, 0, s.out.bytes);
+    memset(s.sum.data, 0, s.sum.bytes);
+    for (int i = 0; i < n_q; i++) ((float *)s.max.data)[i] = -INFINITY;
+    return s;
+}
+
+static const char *attention_damage(const struct attention_state *s)
+{
+    const char *damage = guarded_damage(&s->out);
+    if (!damage) damage = guarded_damage(&s->max);
+    if (!damage) damage = guarded_damage(&s->sum);
+    return damage ? damage : guarded_damage(&s->scores);
+}
+
+static void attention_end(struct attention_state *s)
+{
+    guarded_free(&s->out);
+    guarded_free(&s->max);
+    guarded_free(&s->sum);
+    guarded_free(&s->scores);
+}
+
+/* Two blocks with different keys, the second starting where the first ended; hidden positions hold NaN, which must not
+ * come through. */
+static const char *check_attention_shape(const struct op_variant *v, struct attention_shape s, enum values values,
+                                         struct rng *rng)
+{
+    int q_row = s.head_dim + 3, v_row = s.v_head_dim + 1, out_row = s.v_head_dim + 5;
+    int panels = (s.last + KEY_PANEL - 1) / KEY_PANEL;
+    struct guarded_buffer q = guarded_make((size_t)(s.n_q * q_row) * sizeof(float), READ_SLACK);
+    struct guarded_buffer key = guarded_make((size_t)(panels * KEY_PANEL * s.head_dim) * sizeof(float), READ_SLACK);
+    struct guarded_buffer value = guarded_make((size_t)(s.last * v_row) * sizeof(float), READ_SLACK);
+    struct attention_state got = attention_start(s.n_q, out_row), want = attention_start(s.n_q, out_row);
+    for (int block = 0; block < 2; block++) {
+        float *k = key.data;
+        fill(rng, q.data, s.n_q * q_row, PLAIN);
+        fill(rng, k, panels * KEY_PANEL * s.head_dim, values);
+        fill(rng, value.data, s.last * v_row, values);
+        for (int j = 0; j < panels * KEY_PANEL; j++)
+            for (int d = 0; d < s.head_dim && (j < s.first || j >= s.last); d++)
+                k[(j / KEY_PANEL * s.head_dim + d) * KEY_PANEL + j % KEY_PANEL] = NAN;
+        for (int j = 0; j < s.first; j++)
+            for (int d = 0; d < v_row; d++) ((float *)value.data)[j * v_row + d] = NAN;
+        struct attention_block b = {.q = q.data, .q_stride = q_row, .k = k, .v = value.data, .v_stride = v_row,
+                                    .n_q = s.n_q, .head_dim = s.head_dim, .v_head_dim = s.v_head_dim,
+                                    .first = s.first, .last = s.last, .scale = 0.125f, .out_stride = out_row};
+        b.scores = want.scores.data, b.out = want.out.data, b.max = want.max.data, b.sum = want.sum.data;
+        ops_attention_scalar(&b);
+        b.scores = got.scores.data, b.out = got.out.data, b.max = got.max.data, b.sum = got.sum.data;
+        TYPED(attention, v->function)(&b);
+    }
+    const char *wrong = attention_damage(&got);
+    if (wrong) wrong = report(v->name, wrong, s.n_q, values, 0, 0.0f, 0.0f);
+    if (!wrong) wrong = compare_output(v->name, &got.out, want.out.data, s.n_q * out_row, values);
+    if (!wrong) wrong = compare_output(v->name, &got.sum, want.sum.data, s.n_q, values);
+    for (int i = 0; i < s.n_q && !wrong; i++) { /* of two equal zeros either sign may be the maximum */
+        float a = ((float *)got.max.data)[i], b = ((float *)want.max.data)[i];
+        if (a != b) wrong = report(v->name, "maximum", s.n_q, values, i, a, b);
+    }
+    attention_end(&got);
+    attention_end(&want);
+    guarded_free(&q);
+    guarded_free(&key);
+    guarded_free(&value);
+    return wrong;
+}
+
+static const char *check_attention(const struct op_variant *v)
+{
+    static const enum values kinds[] = {PLAIN, AWKWARD, ZEROS, WITH_NAN, WITH_INFINITY};
+    struct rng rng = rng_seed(11);
+    const char *wrong = NULL;
+    for (int i = 0; i < N_ATTENTION_SHAPES && !wrong; i++)
+        for (size_t j = 0; j < sizeof kinds / sizeof kinds[0] && !wrong; j++)
+            wrong = check_attention_shape(v, attention_shapes[i], kinds[j], &rng);
+    return wrong;
+}
+
+const struct op_variant op_variants[] = {
+#define OP(operation, isa, needs) {#operation "_" #isa, needs, check_##operation, UNTYPED(ops_##operation##_##isa)},
+#include "ops/variants.inc"
+};
+const int n_op_variants = sizeof op_variants / sizeof op_variants[0];
+
+const char *missing_feature(uint64_t needs)
+{
+    uint64_t missing = needs & ~cpu_features(NULL);
+    for (unsigned bit = 0; bit < N_CPU_FEATURES; bit++)
+        if (missing >> bit & 1) return cpu_feature_name(bit);
+    return NULL;
+}

@@ -1,0 +1,163 @@
+/* The registry: names, sizes, and the choices of layout and kernel. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/float16.h"
+#include "ops/ops.h"
+#include "ops/panel.h"
+#include "tests/ops/ops_cases.h"
+#include "tests/support/guarded_buffer.h"
+#include "tests/support/rng.h"
+
+static const uint64_t every_feature = (UINT64_C(1) << N_CPU_FEATURES) - 1;
+
+/* The word of a weight's dtype in names: the dtype's name in small letters. */
+static void dtype_word(char *word, size_t room, enum dtype weight)
+{
+    snprintf(word, room, "%s", dtype_info(weight)->name);
+    for (char *p = word; *p; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
+}
+
+Test(registry, layout_names_say_what_the_layout_is)
+{
+    for (const struct panel_layout *const *list = panel_layouts(); *list; list++) {
+        char dtype[32], want[64];
+        dtype_word(dtype, sizeof dtype, (*list)->weight);
+        int n = snprintf(want, sizeof want, "%s_r%d", dtype, (*list)->nr);
+        char rows[64];
+        snprintf(rows, sizeof rows, "%s_rows", dtype);
+        const char *rest = (*list)->name + n;
+        bool panel = !strncmp((*list)->name, want, (size_t)n) && (!*rest || !strcmp(rest, "k2"));
+        cr_expect(panel || !strcmp((*list)->name, rows), "%s", (*list)->name);
+        cr_expect_geq((*list)->nr, 1);
+        cr_expect_geq((*list)->kr, 1);
+        cr_expect_eq((*list)->kr % dtype_info((*list)->weight)->elements_per_block, 0);
+    }
+}
+
+Test(registry, kernel_names_are_layout_activation_and_instruction_set)
+{
+    static const char *const sets[] = {"scalar", "avx2", "avx512", "neon", "openblas"};
+    for (const struct panel_kernel *const *list = panel_kernels(); *list; list++) {
+        size_t n = strlen((*list)->layout->name);
+        cr_assert(!strncmp((*list)->name, (*list)->layout->name, n) && !strncmp((*list)->name + n, "_f32_", 5), "%s",
+                  (*list)->name);
+        bool known = false;
+        for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) known |= !strcmp((*list)->name + n + 5, sets[i]);
+        cr_expect(known, "%s", (*list)->name);
+        cr_expect_geq((*list)->m_min, 1);
+        cr_expect_geq((*list)->m_tile, 1);
+        for (const struct panel_kernel *const *other = panel_kernels(); *other; other++)
+            cr_expect(other == list || strcmp((*other)->name, (*list)->name));
+    }
+}
+
+Test(registry, every_layout_has_a_scalar_kernel)
+{
+    for (const struct panel_layout *const *list = panel_layouts(); *list; list++) {
+        const struct panel_kernel *kernel = scalar_kernel(*list);
+        cr_assert(kernel, "%s", (*list)->name);
+        cr_expect_eq(kernel->needs, 0u);
+        cr_expect_eq(kernel->m_min, 1);
+        int n = 0;
+        for (const struct panel_kernel *const *k = panel_kernels(); *k; k++) n += (*k)->layout == *list;
+        cr_expect_leq(n, MAX_KERNELS_PER_LAYOUT);
+    }
+}
+
+/* Packs into guarded memory filled with two patterns: every byte of packed_bytes must be written, none beyond. Then
+ * reads each row back. */
+Test(registry, pack_writes_exactly_packed_bytes_and_rows_come_back)
+{
+    static const int shapes[][2] = {{1, 1}, {5, 3}, {16, 64}, {17, 31}, {300, 100}, {512, 33}};
+    for (const struct panel_layout *const *list = panel_layouts(); *list; list++) {
+        const struct panel_layout *layout = *list;
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            int n = shapes[s][0], k = shapes[s][1];
+            size_t element = dtype_info(layout->weight)->bytes_per_block, row_bytes = (size_t)k * element;
+            size_t stride = row_bytes + 1; /* rows apart, and unaligned */
+            struct guarded_buffer file = guarded_make(stride * (size_t)n - 1, 0);
+            struct rng rng = rng_seed(s);
+            for (size_t i = 0; i < file.bytes; i++) ((unsigned char *)file.data)[i] = (unsigned char)rng_next(&rng);
+            size_t bytes = layout->packed_bytes(n, k);
+            struct guarded_buffer a = guarded_make(bytes, 0), b = guarded_make(bytes, 0);
+            memset(b.data, 0x33, bytes);
+            layout->pack(a.data, file.data, stride, 0, n, n, k);
+            for (int row = 0; row < n; row += layout->nr) /* one panel at a time gives the same */
+                layout->pack(b.data, (char *)file.data + (size_t)row * stride, stride, row,
+                             row + layout->nr < n ? row + layout->nr : n, n, k);
+            cr_assert(!guarded_damage(&a) && !guarded_damage(&b), "%s", layout->name);
+            cr_assert(!memcmp(a.data, b.data, bytes), "%s leaves bytes unwritten", layout->name);
+
+            float *y = malloc((size_t)k * sizeof(float));
+            cr_assert(y);
+            for (int row = 0; row < n; row++) {
+                layout->get_row(y, a.data, row, k);
+                for (int i = 0; i < k; i++) {
+                    const char *from = (char *)file.data + (size_t)row * stride + (size_t)i * element;
+                    uint32_t word = 0, want = 0;
+                    memcpy(&word, from, element);
+                    if (layout->weight == DTYPE_F32) want = word;
+                    if (layout->weight == DTYPE_F16) want = float_bits(fp16_to_float((uint16_t)word));
+                    if (layout->weight == DTYPE_BF16) want = word << 16;
+                    cr_assert_eq(float_bits(y[i]), want, "%s row %d element %d", layout->name, row, i);
+                }
+            }
+            free(y);
+            guarded_free(&file);
+            guarded_free(&a);
+            guarded_free(&b);
+        }
+    }
+}
+
+Test(registry, float_types_always_have_a_layout_and_a_kernel)
+{
+    static const enum dtype floats[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    static const uint64_t machines[] = {0, CPU_FEATURE(AVX2), CPU_FEATURE(AVX2) | CPU_FEATURE(AVX512),
+                                        CPU_FEATURE(NEON), ~UINT64_C(0)};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t f = 0; f < sizeof machines / sizeof machines[0]; f++)
+            for (int m = 1; m < 1000; m = m * 3 + 1) {
+                const struct panel_layout *layout = panel_layout_choose(floats[i], 33, 7, machines[f], 0);
+                cr_assert(layout && layout->weight == floats[i]);
+                const struct panel_kernel *kernel = panel_kernel_choose(layout, m, machines[f]);
+                cr_assert(kernel && kernel->layout == layout && (kernel->needs & ~machines[f]) == 0);
+                cr_assert(kernel->exact, "without PANEL_BLAS every float product is exact");
+            }
+    cr_assert_null(panel_layout_choose(DTYPE_I32, 16, 16, every_feature, 0));
+    cr_assert_null(panel_layout_choose(DTYPE_F8_E4M3, 16, 16, every_feature, 0));
+}
+
+Test(registry, openblas_only_where_it_is_asked_for)
+{
+    const struct panel_layout *plain = panel_layout_choose(DTYPE_F32, 256, 256, every_feature, 0);
+    const struct panel_layout *blas = panel_layout_choose(DTYPE_F32, 256, 256, every_feature, PANEL_BLAS);
+    cr_assert_str_eq(plain->name, "f32_r16");
+#ifdef SLUICE_BLAS
+    cr_assert_str_eq(blas->name, "f32_rows");
+    cr_assert_str_eq(panel_kernel_choose(blas, 1, 0)->name, "f32_rows_f32_openblas");
+#else
+    cr_assert_eq(blas, plain);
+#endif
+    cr_assert_str_eq(panel_layout_choose(DTYPE_BF16, 256, 256, every_feature, PANEL_BLAS)->name, "bf16_r16k2");
+}
+
+Test(registry, table_is_full_and_named_after_the_strongest_set)
+{
+    struct ops ops;
+    ops_init(&ops, 0);
+    cr_assert_str_eq(ops.name, "scalar");
+    cr_assert(ops.rms_norm && ops.rope && ops.silu_mul && ops.softmax && ops.add && ops.add_scaled && ops.scale &&
+              ops.clamp && ops.attention);
+#ifdef __x86_64__
+    ops_init(&ops, CPU_FEATURE(AVX2));
+    cr_assert_str_eq(ops.name, "avx2");
+    ops_init(&ops, CPU_FEATURE(AVX2) | CPU_FEATURE(AVX512));
+    cr_assert_str_eq(ops.name, "avx512");
+#endif
+}

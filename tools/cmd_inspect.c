@@ -1,0 +1,190 @@
+/* The command `inspect`: says what a model is and whether it fits in this machine's memory, from the small parts of
+ * its files. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "json.h"
+#include "load.h"
+#include "output.h"
+
+enum { LINE_BYTES = 1024 };
+
+struct inspect_values {
+    const char *model;
+    struct option_integer context;
+    bool json, layers;
+};
+
+static const struct option options[] = {
+    OPTION_ROW_MODEL(struct inspect_values),
+    {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, .offset = offsetof(struct inspect_values, context),
+     .value_name = "N", .low = 1, .high = LOAD_MAX_CONTEXT,
+     .help = "positions of the session whose memory is forecast; without it 4096, within the model's limit"},
+    {.name = "layers", .kind = OPTION_FLAG, .offset = offsetof(struct inspect_values, layers),
+     .help = "one line per layer, equal ones too"},
+    OPTION_ROW_JSON(struct inspect_values, "one JSON object"),
+};
+
+/* What memory the model needs for a session of n_context positions, in bytes. */
+struct memory_need {
+    int n_context;
+    uint64_t session, total, available;
+    const char *fits; /* "yes", "no", "unknown" */
+};
+
+static struct memory_need forecast(const sluice_engine *engine, const sluice_model_info *info, int n_context)
+{
+    sluice_session_options session = sluice_session_options_default();
+    session.n_context = n_context;
+    struct memory_need need = {.n_context = n_context, .available = info->available_bytes};
+    need.session = sluice_session_forecast_bytes(engine, &session);
+    need.total = info->weight_bytes + need.session;
+    if (need.session == 0) need.fits = "no";
+    else need.fits = need.available == 0 ? "unknown" : need.total <= need.available ? "yes" : "no";
+    return need;
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------ */
+
+static void print_layers(const sluice_engine *engine, int n_layers, bool every_one)
+{
+    char line[LINE_BYTES], next[LINE_BYTES];
+    for (int first = 0, last; first < n_layers; first = last + 1) {
+        if (!sluice_engine_get_layer(engine, first, line, sizeof line)) return;
+        for (last = first; !every_one && last + 1 < n_layers; last++) {
+            bool known = sluice_engine_get_layer(engine, last + 1, next, sizeof next);
+            if (!known || strcmp(line, next) != 0) break;
+        }
+        if (first == last) printf("  layer %d: %s\n", first, line);
+        else printf("  layers %d-%d: %s\n", first, last, line);
+    }
+}
+
+static void print_matrices(const sluice_engine *engine)
+{
+    char line[LINE_BYTES];
+    for (size_t i = 0; sluice_engine_get_matrix_group(engine, i, line, sizeof line); i++) printf("  %s\n", line);
+}
+
+static void print_memory(const sluice_model_info *info, const struct memory_need *need)
+{
+    printf("memory        %s weights + %s session of %d tokens = %s", human_bytes((double)info->weight_bytes).text,
+           human_bytes((double)need->session).text, need->n_context, human_bytes((double)need->total).text);
+    if (need->available) printf(", %s available\n", human_bytes((double)need->available).text);
+    else printf(", available: unknown\n");
+    printf("fits here: %s\n", need->fits);
+}
+
+static void print_text(const sluice_engine *engine, const sluice_model_info *info, const struct memory_need *need,
+                       bool every_layer)
+{
+    printf("model         %s, architecture %s\n", info->path_name, info->architecture);
+    printf("licence       %s\n", info->license ? info->license : "not stated");
+    printf("parameters    %s (%" PRIu64 "), active per token %s (%" PRIu64 ")\n",
+           human_count((double)info->n_parameters).text, info->n_parameters,
+           human_count((double)info->n_active_parameters).text, info->n_active_parameters);
+    printf("weights       %s, %s in the files (%" PRIu64 " bytes), %s in memory\n", info->weight_dtype,
+           human_bytes((double)info->file_bytes).text, info->file_bytes, human_bytes((double)info->weight_bytes).text);
+    printf("context       %d tokens at most, cache %s per token\n", info->n_context,
+           human_bytes((double)info->cache_bytes_per_token).text);
+    printf("vocabulary    %d tokens, tokenizer: %s\n", info->vocab_size, info->has_tokenizer ? "yes" : "no");
+    if (info->n_experts) printf("experts       %d, of which %d per token, in %d of %d layers\n", info->n_experts,
+                                info->top_k, info->n_moe_layers, info->n_layers);
+    printf("layers        %d, hidden size %d\n", info->n_layers, info->hidden_size);
+    print_layers(engine, info->n_layers, every_layer);
+    printf("matrices      packed for %s\n", info->isa);
+    print_matrices(engine);
+    print_memory(info, need);
+}
+
+/* ---- for programs ---------------------------------------------------------------------------------------------- */
+
+static json_t *lines_of_layers(const sluice_engine *engine)
+{
+    char line[LINE_BYTES];
+    json_t *array = json_array();
+    for (int i = 0; sluice_engine_get_layer(engine, i, line, sizeof line); i++)
+        if (json_array_append_new(array, json_string_or_null(line)) != 0) break;
+    return array;
+}
+
+static json_t *lines_of_matrices(const sluice_engine *engine)
+{
+    char line[LINE_BYTES];
+    json_t *array = json_array();
+    for (size_t i = 0; sluice_engine_get_matrix_group(engine, i, line, sizeof line); i++)
+        if (json_array_append_new(array, json_string_or_null(line)) != 0) break;
+    return array;
+}
+
+static json_t *end_token_array(const sluice_model_info *info)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < info->n_end_tokens; i++)
+        if (json_array_append_new(array, json_integer(info->end_tokens[i])) != 0) break;
+    return array;
+}
+
+static json_t *describe(const sluice_engine *engine, const sluice_model_info *info, const struct memory_need *need)
+{
+    json_t *object = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "model", json_string_or_null(info->path_name),
+        "architecture", json_string_or_null(info->architecture), "license", json_string_or_null(info->license),
+        "weight_dtype", json_string_or_null(info->weight_dtype), "isa", json_string_or_null(info->isa), "parameters",
+        (json_int_t)info->n_parameters, "active_parameters", (json_int_t)info->n_active_parameters, "file_bytes",
+        (json_int_t)info->file_bytes, "weight_bytes", (json_int_t)info->weight_bytes, "cache_bytes_per_token",
+        (json_int_t)info->cache_bytes_per_token);
+    json_t *shape = json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:o}", "n_context", info->n_context, "vocab_size",
+        info->vocab_size, "hidden_size", info->hidden_size, "n_layers", info->n_layers, "n_moe_layers",
+        info->n_moe_layers, "n_experts", info->n_experts, "top_k", info->top_k, "has_tokenizer",
+        (int)info->has_tokenizer, "bos_token", (int)info->bos_token, "end_tokens", end_token_array(info));
+    json_t *rest = json_pack(
+        "{s:o, s:o, s:{s:i, s:I, s:I, s:I, s:s}}", "layers", lines_of_layers(engine), "matrices",
+        lines_of_matrices(engine), "memory", "n_context", need->n_context, "session_bytes", (json_int_t)need->session,
+        "total_bytes", (json_int_t)need->total, "available_bytes", (json_int_t)need->available, "fits", need->fits);
+    int failed = json_object_update(object, shape) | json_object_update(object, rest);
+    json_decref(shape);
+    json_decref(rest);
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
+}
+
+/* ---- the command ----------------------------------------------------------------------------------------------- */
+
+static sluice_status inspect(const void *values, sluice_error *error)
+{
+    const struct inspect_values *v = values;
+    sluice_engine *engine;
+    sluice_model_info info;
+    sluice_status status = load_engine(&engine, v->model, 0, SLUICE_OPEN_NO_WEIGHTS, error);
+    if (status) return status;
+    sluice_engine_get_info(engine, &info);
+    int n_context = info.n_context < 4096 ? info.n_context : 4096;
+    if (v->context.given) n_context = (int)v->context.value;
+    if (n_context > info.n_context)
+        status = set_error(error, SLUICE_ARGUMENT, "-c: found %d, this model has 1..%d positions", n_context,
+                           info.n_context);
+    if (!status) {
+        struct memory_need need = forecast(engine, &info, n_context);
+        if (v->json) status = json_print_line(describe(engine, &info, &need), error);
+        else print_text(engine, &info, &need, v->layers);
+    }
+    sluice_engine_close(&engine);
+    return status;
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .summary = "say what a model is and whether it fits in memory, without loading it",
+    .usage = "MODEL [-c N] [--layers] [--json]",
+    .details = "Reads and checks everything in the model's files except the weights' values, and describes it.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .values_bytes = sizeof(struct inspect_values),
+    .run = inspect,
+};

@@ -1,0 +1,36 @@
+/* The commands of the program, one per file cmd_<name>.c; sluice.c lists them. */
+#ifndef TOOLS_COMMANDS_H
+#define TOOLS_COMMANDS_H
+
+#include "args.h"
+
+extern const struct command command_run, command_inspect, command_tokenize, command_logits, command_verify;
+
+/* Rows of the tables of options that mean the same in every command. S is the command's struct of values. */
+#define OPTION_ROW_MODEL(S)                                                                     \
+    {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, .required = true,    \
+     .offset = offsetof(S, model), .value_name = "MODEL",                                       \
+     .help = "folder of the model: config.json, *.safetensors, tokenizer.json"}
+#define OPTION_ROW_PROMPT(S)                                                                    \
+    {.name = "prompt", .letter = 'p', .kind = OPTION_TEXT, .offset = offsetof(S, prompt),       \
+     .value_name = "TEXT", .help = "the text"}
+#define OPTION_ROW_FILE(S)                                                                      \
+    {.name = "file", .letter = 'f', .kind = OPTION_TEXT, .offset = offsetof(S, file),           \
+     .value_name = "FILE", .help = "the text is the whole content of FILE; -: of standard input"}
+#define OPTION_ROW_THREADS(S)                                                                   \
+    {.name = "threads", .letter = 't', .kind = OPTION_INTEGER, .offset = offsetof(S, threads),  \
+     .value_name = "N", .low = 1, .high = LOAD_MAX_THREADS,                                     \
+     .help = "threads; without it one per CPU that the process may use"}
+#define OPTION_ROW_CHUNK(S)                                                                     \
+    {.name = "chunk", .kind = OPTION_INTEGER, .offset = offsetof(S, chunk), .value_name = "N",  \
+     .low = 1, .high = LOAD_MAX_CHUNK, .initial = "512",                                        \
+     .help = "most tokens of the prompt in one pass"}
+#define OPTION_ROW_SPECIAL(S, TEXT)                                                             \
+    {.name = "special", .kind = OPTION_FLAG, .offset = offsetof(S, special), .help = TEXT}
+#define OPTION_ROW_NO_BOS(S)                                                                    \
+    {.name = "no-bos", .kind = OPTION_FLAG, .offset = offsetof(S, no_bos),                      \
+     .help = "leave out the tokens that the tokenizer adds at the ends of a text"}
+#define OPTION_ROW_JSON(S, TEXT)                                                                \
+    {.name = "json", .kind = OPTION_FLAG, .offset = offsetof(S, json), .help = TEXT}
+
+#endif

@@ -1,0 +1,14 @@
+/* Owns Ctrl-C. The first one asks the watched session to stop, a second one ends the process at once; while no session
+ * is watched the first one ends it, with the exit code of a cancelled run. */
+#ifndef TOOLS_INTERRUPT_H
+#define TOOLS_INTERRUPT_H
+
+#include <stdbool.h>
+
+#include "sluice/sluice.h"
+
+void interrupt_install(void);                    /* once; a process that was started to ignore SIGINT goes on so */
+void interrupt_watch(sluice_session *session);   /* NULL: none, to be called before a session is freed */
+bool interrupt_requested(void);
+
+#endif

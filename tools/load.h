@@ -1,0 +1,28 @@
+/* Owns the steps that every command with a model shares: opening it and running a prompt through it, with warnings,
+ * progress and Ctrl-C. */
+#ifndef TOOLS_LOAD_H
+#define TOOLS_LOAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "input.h"
+#include "sluice/sluice.h"
+
+enum { LOAD_CHUNK = 512, LOAD_MAX_THREADS = 256, LOAD_MAX_CHUNK = 65536, LOAD_MAX_CONTEXT = 16 << 20 };
+
+/* The folder of the demo model: of the source tree that this program was built from, or ../share/sluice/demo beside
+ * the program. SLUICE_ARGUMENT: there is none. */
+sluice_status load_find_demo(char *out, size_t cap, sluice_error *error);
+/* `flags` of enum sluice_open_flags; n_threads 0: one per CPU. */
+sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags,
+                          sluice_error *error);
+/* Creates a session of n_context positions and lets Ctrl-C cancel it. */
+sluice_status load_session(sluice_session **out, const sluice_engine *engine, size_t n_context, size_t n_chunk,
+                           sluice_error *error);
+void load_free_session(sluice_session **session);
+/* Appends the tokens in passes of n_chunk. */
+sluice_status load_prompt(sluice_session *session, const struct input_tokens *tokens, size_t n_chunk,
+                          sluice_error *error);
+
+#endif

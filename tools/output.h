@@ -1,0 +1,37 @@
+/* Owns what the program says: results on standard output with every write checked, one line per error and warning on
+ * standard error, and numbers and bytes made readable. */
+#ifndef TOOLS_OUTPUT_H
+#define TOOLS_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/sluice.h"
+
+/* Writes the sentence and returns the status, so that failing is one line. */
+sluice_status set_error(sluice_error *error, sluice_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "error: ..." or "warning: ..." on standard error, always one line; an empty text prints nothing. */
+void report_error(const char *text);
+void report_warning(const char *text);
+/* "note: ..." */
+void report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Standard output. Every failure is SLUICE_IO with the reason of the system. */
+sluice_status output_write(const void *bytes, size_t n, sluice_error *error);
+sluice_status output_flush(sluice_error *error);
+/* Ends a text: on a terminal the cursor goes to a new line, a file or pipe gets the text and nothing else. */
+sluice_status output_end_text(bool at_line_start, sluice_error *error);
+
+/* The bytes in double quotes, with escapes for quotes, control characters and whatever is not UTF-8; cut with "..."
+ * where `cap` (at least 16) ends. Returns out. */
+char *quote_bytes(char *out, size_t cap, const char *bytes, size_t n);
+
+struct human {
+    char text[32];
+};
+struct human human_bytes(double bytes); /* "16.4 MB", decimal units */
+struct human human_count(double count); /* "30.5 billion" */
+
+#endif

@@ -1,0 +1,179 @@
+/* Owns struct archive: opening by kind, the sorted directory of tensors, and everything's end.
+ *
+ * What lies in a folder is folder.c's business, what lies in a file safetensors.c's. Read next: folder.c. */
+#include "weights/archive.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/checked.h"
+#include "weights/archive_parts.h"
+
+sluice_status fail_memory(struct failure *f, const char *name)
+{
+    return fail(f, SLUICE_MEMORY, "%s: not enough memory", name);
+}
+
+/* "models/tiny/" -> "tiny"; "." and ".." say nothing, so there the real folder is asked. Escaped. */
+static char *base_name(const char *path)
+{
+    char real[PATH_MAX], shown[ESCAPED_BYTES];
+    for (int attempt = 0;; attempt++) {
+        size_t n = strlen(path);
+        while (n > 1 && path[n - 1] == '/') n--;
+        size_t begin = n;
+        while (begin > 0 && path[begin - 1] != '/') begin--;
+        escape_text(shown, sizeof shown, path + begin, n - begin);
+        bool says_nothing = strcmp(shown, ".") == 0 || strcmp(shown, "..") == 0;
+        if (!says_nothing || attempt > 0 || !realpath(path, real)) break;
+        path = real;
+    }
+    return memory_strndup(shown, strlen(shown));
+}
+
+sluice_status archive_refuse_other_formats(const struct file_map *map, const char *shown, struct failure *f)
+{
+    static const char zip[] = {'P', 'K', 3, 4}, pickle[] = {(char)0x80, 2};
+    if (map->bytes >= 4 && memcmp(map->data, "GGUF", 4) == 0)
+        return fail(f, SLUICE_UNSUPPORTED, "%s: is a GGUF file: not supported yet", shown);
+    if (map->bytes < 9 || map->data[8] == '{') return SLUICE_OK; /* a header length can look like the next two */
+    if (memcmp(map->data, zip, sizeof zip) == 0 || memcmp(map->data, pickle, sizeof pickle) == 0)
+        return fail(f, SLUICE_UNSUPPORTED, "%s: is a PyTorch file: convert it to safetensors", shown);
+    return SLUICE_OK;
+}
+
+/* A single file; `shown` is the escaped path. */
+static sluice_status file_read(struct archive *a, const char *path, const char *shown, unsigned flags,
+                               struct failure *f)
+{
+    a->files = memory_calloc(1, sizeof *a->files);
+    if (!a->files) return fail_memory(f, a->name);
+    a->n_files = 1;
+    struct tensor_file *file = &a->files[0];
+    file->name = memory_strndup(a->name, strlen(a->name));
+    if (!file->name) return fail_memory(f, a->name);
+
+    sluice_status status = file_map_open(&file->map, path, shown, UINT64_MAX, f);
+    if (!status) status = archive_refuse_other_formats(&file->map, file->name, f);
+    if (!status && flags & ARCHIVE_CONFIG)
+        status = fail(f, SLUICE_ARGUMENT, "%s: a single file has no config.json: name the folder of the model", shown);
+    if (!status) status = safetensors_read(file, f);
+    if (!status) status = archive_join(a, f);
+    return status;
+}
+
+sluice_status archive_open(struct archive **out, const char *path, unsigned flags, struct failure *f)
+{
+    *out = NULL;
+    char shown[SHOWN_PATH_BYTES];
+    struct stat s;
+    file_show_path(shown, path);
+    if (stat(path, &s) != 0) return fail(f, SLUICE_IO, "%s: cannot open: %s", shown, strerror(errno));
+
+    struct archive *a = memory_calloc(1, sizeof *a);
+    if (!a) return fail_memory(f, shown);
+    a->name = base_name(path);
+    sluice_status status = SLUICE_OK;
+    if (!a->name) status = fail_memory(f, shown);
+    else if (S_ISDIR(s.st_mode)) status = folder_read(a, path, flags, f);
+    else status = file_read(a, path, shown, flags, f);
+    if (status) {
+        archive_close(&a);
+        return status;
+    }
+    *out = a;
+    return SLUICE_OK;
+}
+
+void archive_close(struct archive **archive)
+{
+    struct archive *a = *archive;
+    *archive = NULL;
+    if (!a) return;
+    for (size_t i = 0; i < a->n_files; i++) tensor_file_close(&a->files[i]);
+    for (int i = 0; i < N_DOCUMENTS; i++) json_decref(a->documents[i]);
+    for (int i = 0; i < N_TEXTS; i++) file_map_close(&a->texts[i].map);
+    memory_free(a->files);
+    memory_free(a->tensors);
+    memory_free(a->warning);
+    memory_free(a->name);
+    memory_free(a);
+}
+
+sluice_status archive_join(struct archive *a, struct failure *f)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < a->n_files; i++)
+        if (!checked_add(&n, n, a->files[i].n) || n > ARCHIVE_MAX_TENSORS)
+            return fail(f, SLUICE_FORMAT, "%s: tensor count exceeds the limit %d", a->name, ARCHIVE_MAX_TENSORS);
+
+    if (a->n_files == 1) {
+        a->tensors = a->files[0].tensors;
+        a->files[0].tensors = NULL;
+    } else {
+        a->tensors = memory_calloc((size_t)n, sizeof *a->tensors);
+        if (!a->tensors) return fail_memory(f, a->name);
+        struct tensor_view *next = a->tensors;
+        for (size_t i = 0; i < a->n_files; i++) {
+            struct tensor_file *file = &a->files[i];
+            if (file->n) memcpy(next, file->tensors, file->n * sizeof *next);
+            next += file->n;
+            memory_free(file->tensors);
+            file->tensors = NULL;
+        }
+        tensors_sort(a->tensors, (size_t)n);
+    }
+    a->n_tensors = (size_t)n;
+    return SLUICE_OK;
+}
+
+const char *archive_name(const struct archive *a) { return a->name; }
+
+const char *archive_warning(const struct archive *a) { return a->warning; }
+
+size_t archive_n_tensors(const struct archive *a) { return a->n_tensors; }
+
+const struct tensor_view *archive_tensor(const struct archive *a, size_t i) { return &a->tensors[i]; }
+
+const struct tensor_view *archive_find(const struct archive *a, const char *name)
+{
+    size_t low = 0, high = a->n_tensors;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, a->tensors[middle].name);
+        if (order == 0) return &a->tensors[middle];
+        if (order < 0) high = middle;
+        else low = middle + 1;
+    }
+    return NULL;
+}
+
+void archive_release(const struct archive *a, const struct tensor_view *t)
+{
+    (void)a;
+    memory_release_range(t->data, (size_t)t->bytes);
+}
+
+struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path)
+{
+    return document_find(a->documents[d], path);
+}
+
+const char *archive_tensor_metadata(const struct archive *a, const char *key)
+{
+    if (a->n_files == 0) return NULL;
+    for (size_t i = 0; i < a->files[0].n_metadata; i++)
+        if (strcmp(a->files[0].metadata[i].key, key) == 0) return a->files[0].metadata[i].value;
+    return NULL;
+}
+
+const char *archive_text(const struct archive *a, enum archive_text which, size_t *n)
+{
+    const struct text *text = &a->texts[which];
+    *n = text->map.bytes;
+    if (!text->present) return NULL;
+    return text->map.data ? (const char *)text->map.data : "";
+}

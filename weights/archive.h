@@ -1,0 +1,83 @@
+/* struct archive: a directory of named tensor views plus metadata, independent of the file format.
+ *
+ * Owns the mapped files and the parsed metadata. Every offset, size, shape and overlap is validated once, while
+ * opening; a view that the archive hands out is safe to read. It never interprets a tensor's name: what a name means
+ * is the business of kernel/model. Read next: safetensors.c (one file format), folder.c (a Hugging Face folder). */
+#ifndef WEIGHTS_ARCHIVE_H
+#define WEIGHTS_ARCHIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/failure.h"
+#include "quant/dtype.h"
+
+enum { ARCHIVE_MAX_DIMS = 8 };
+
+struct tensor_view {
+    const char *name;
+    const char *file; /* base name of the file that holds it, for messages */
+    enum dtype dtype;
+    int n_dims; /* 0..8 */
+    uint64_t shape[ARCHIVE_MAX_DIMS]; /* row-major, outermost first, as safetensors writes it */
+    const unsigned char *data; /* little-endian elements; NOT necessarily aligned to the element size */
+    uint64_t bytes;
+};
+
+struct archive;
+
+enum archive_flags {
+    ARCHIVE_TENSORS = 1, /* tensors are needed; without this flag the tensor files of a folder are not opened */
+    ARCHIVE_CONFIG = 2,  /* config.json is needed; without this flag it may be absent */
+};
+
+/* Opens `path`: a Hugging Face folder, or a single .safetensors file (its metadata is then empty of configuration:
+ * used for reference dumps). *out is NULL on failure. The sentence names the file, the place and the reason. */
+sluice_status archive_open(struct archive **out, const char *path, unsigned flags, struct failure *f);
+void archive_close(struct archive **a); /* nulls the pointer; NULL is fine */
+
+const char *archive_name(const struct archive *a); /* base name of the folder or file, for people */
+/* One sentence about something odd that does no harm, for example a wrong total_size in the index; NULL when all is
+ * well. */
+const char *archive_warning(const struct archive *a);
+
+size_t archive_n_tensors(const struct archive *a);
+const struct tensor_view *archive_tensor(const struct archive *a, size_t i); /* sorted by name */
+const struct tensor_view *archive_find(const struct archive *a, const char *name); /* NULL when absent; O(log n) */
+/* The view's pages will not be read again: they may leave memory. */
+void archive_release(const struct archive *a, const struct tensor_view *t);
+
+/* ---- metadata: JSON documents of the folder ---------------------------------------------------------------- */
+
+enum archive_document { DOCUMENT_CONFIG, DOCUMENT_GENERATION_CONFIG, DOCUMENT_TOKENIZER_CONFIG, N_DOCUMENTS };
+
+enum meta_kind { META_ABSENT, META_NULL, META_BOOL, META_INT, META_FLOAT, META_STRING, META_ARRAY, META_OBJECT };
+
+struct meta {
+    enum meta_kind kind;
+    bool boolean;
+    int64_t integer;
+    double number;     /* of META_INT too */
+    const char *string; /* NUL-terminated UTF-8 without NUL inside */
+    size_t n;          /* elements of an array, members of an object */
+    const void *node;  /* private */
+};
+
+/* Value at `path`, keys separated by '.', for example "rope_scaling.factor". META_ABSENT when any part is missing or
+ * the document does not exist. Values live as long as the archive. */
+struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path);
+struct meta meta_element(struct meta array, size_t i);               /* i < array.n */
+struct meta meta_member(struct meta object, const char *key);
+const char *meta_kind_name(enum meta_kind k); /* "an integer", "a string" ... for messages */
+const char *archive_document_name(enum archive_document d); /* "config.json" ... */
+
+/* safetensors' own "__metadata__" strings of the (first) tensor file; NULL when absent. */
+const char *archive_tensor_metadata(const struct archive *a, const char *key);
+
+/* ---- raw text files of the folder (NULL when the file is absent): n bytes, no NUL at the end ----------------- */
+
+enum archive_text { TEXT_TOKENIZER, TEXT_TOKENIZER_CONFIG, TEXT_CARD, N_TEXTS }; /* tokenizer.json, ..., README.md */
+const char *archive_text(const struct archive *a, enum archive_text which, size_t *n);
+
+#endif
