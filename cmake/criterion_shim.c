@@ -6,7 +6,6 @@
  *                      ENOEXEC; the shim then starts the emulator with it. The macro is the emulator's path, a string.
  *   SLUICE_SHIM_TSAN   ThreadSanitizer gives programs only three windows of the address space, and Criterion's arena
  *                      lies at a random place outside them; the shim steers the random number into the middle one. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

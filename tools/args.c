@@ -9,7 +9,7 @@
 
 enum { MAX_NAME = 31, HELP_COLUMN = 30, HELP_WIDTH = 100 };
 
-/* "--temp" or "-n", as messages call an option. */
+/* "-n" or "--temp", as messages call an option. */
 struct option_label {
     char text[MAX_NAME + 3];
 };
@@ -17,8 +17,8 @@ struct option_label {
 static struct option_label label_of(const struct option *o)
 {
     struct option_label label;
-    if (o->name) snprintf(label.text, sizeof label.text, "--%s", o->name);
-    else snprintf(label.text, sizeof label.text, "-%c", o->letter);
+    if (o->letter) snprintf(label.text, sizeof label.text, "-%c", o->letter);
+    else snprintf(label.text, sizeof label.text, "--%s", o->name);
     return label;
 }
 
@@ -132,7 +132,8 @@ static sluice_status store_number(const struct option *o, const char *text, void
     }
     if (!parsed || !in_range(o, value)) {
         char shown[96], range[96];
-        quote_bytes(shown, sizeof shown, text, strlen(text));
+        if (parsed) snprintf(shown, sizeof shown, "%s", text);
+        else quote_bytes(shown, sizeof shown, text, strlen(text));
         describe_range(range, sizeof range, o);
         return set_error(error, SLUICE_ARGUMENT, "%s: found %s, expected %s%s", label_of(o).text, shown,
                          parsed ? "" : integer ? "a whole number " : "a number ", range);

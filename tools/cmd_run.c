@@ -323,7 +323,7 @@ const struct command command_run = {
     .usage = "[MODEL] [-p TEXT | -f FILE | --tokens IDS] [options]",
     .details = "Continues the text of -p, -f or a pipe, which is used exactly as it is and not repeated. The text goes to "
                "standard output as it comes, figures follow on standard error. Ends at -n tokens, at an end token, at a "
-               "stop text or when the context is full; Ctrl-C ends it early, twice at once.",
+               "stop text or when the context is full; Ctrl-C ends it early, a second Ctrl-C at once.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct run_values),

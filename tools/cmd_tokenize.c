@@ -79,7 +79,11 @@ static sluice_status decode(const struct tokenize_values *v, const sluice_engine
                             const struct input_tokens *tokens, sluice_error *error)
 {
     unsigned flags = v->special ? SLUICE_TEXT_SPECIAL : 0;
-    size_t n;
+    size_t n = 0;
+    for (size_t i = 0; i < tokens->count; i++) {
+        sluice_token_bytes(engine, tokens->ids[i], &n);
+        if (n == 0) return set_error(error, SLUICE_ARGUMENT, "--decode: no token has the id %d", tokens->ids[i]);
+    }
     sluice_status status = sluice_detokenize(engine, tokens->ids, tokens->count, flags, NULL, 0, &n, error);
     if (status) return status;
     char *text = malloc(n + 1);

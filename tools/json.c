@@ -38,7 +38,7 @@ json_t *json_string_or_null(const char *text)
 
 sluice_status json_print_line(json_t *value, sluice_error *error)
 {
-    char *text = value ? json_dumps(value, 0) : NULL;
+    char *text = value ? json_dumps(value, JSON_REAL_PRECISION(9)) : NULL;
     json_decref(value);
     if (!text) return set_error(error, SLUICE_MEMORY, "not enough memory for the JSON output");
     sluice_status status = output_write(text, strlen(text), error);

@@ -94,6 +94,7 @@ needs_build=(
 )
 needs_tests=(
     "libcriterion-dev       module:criterion"
+    "xz-utils               command:xz"
     "python3                command:python3"
 )
 

@@ -77,9 +77,12 @@ sluice_status archive_open(struct archive **out, const char *path, unsigned flag
     if (!a) return fail_memory(f, shown);
     a->name = base_name(path);
     sluice_status status = SLUICE_OK;
-    if (!a->name) status = fail_memory(f, shown);
-    else if (S_ISDIR(s.st_mode)) status = folder_read(a, path, flags, f);
-    else status = file_read(a, path, shown, flags, f);
+    if (!a->name)
+        status = fail_memory(f, shown);
+    else if (S_ISDIR(s.st_mode))
+        status = folder_read(a, path, flags, f);
+    else
+        status = file_read(a, path, shown, flags, f);
     if (status) {
         archive_close(&a);
         return status;
@@ -145,8 +148,10 @@ const struct tensor_view *archive_find(const struct archive *a, const char *name
         size_t middle = low + (high - low) / 2;
         int order = strcmp(name, a->tensors[middle].name);
         if (order == 0) return &a->tensors[middle];
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }

@@ -19,9 +19,9 @@ struct tensor_view {
     const char *name;
     const char *file; /* base name of the file that holds it, for messages */
     enum dtype dtype;
-    int n_dims; /* 0..8 */
+    int n_dims;                       /* 0..8 */
     uint64_t shape[ARCHIVE_MAX_DIMS]; /* row-major, outermost first, as safetensors writes it */
-    const unsigned char *data; /* little-endian elements; NOT necessarily aligned to the element size */
+    const unsigned char *data;        /* little-endian elements; NOT necessarily aligned to the element size */
     uint64_t bytes;
 };
 
@@ -43,7 +43,7 @@ const char *archive_name(const struct archive *a); /* base name of the folder or
 const char *archive_warning(const struct archive *a);
 
 size_t archive_n_tensors(const struct archive *a);
-const struct tensor_view *archive_tensor(const struct archive *a, size_t i); /* sorted by name */
+const struct tensor_view *archive_tensor(const struct archive *a, size_t i);       /* sorted by name */
 const struct tensor_view *archive_find(const struct archive *a, const char *name); /* NULL when absent; O(log n) */
 /* The view's pages will not be read again: they may leave memory. */
 void archive_release(const struct archive *a, const struct tensor_view *t);
@@ -58,18 +58,18 @@ struct meta {
     enum meta_kind kind;
     bool boolean;
     int64_t integer;
-    double number;     /* of META_INT too */
+    double number;      /* of META_INT too */
     const char *string; /* NUL-terminated UTF-8 without NUL inside */
-    size_t n;          /* elements of an array, members of an object */
-    const void *node;  /* private */
+    size_t n;           /* elements of an array, members of an object */
+    const void *node;   /* private */
 };
 
 /* Value at `path`, keys separated by '.', for example "rope_scaling.factor". META_ABSENT when any part is missing or
  * the document does not exist. Values live as long as the archive. */
 struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path);
-struct meta meta_element(struct meta array, size_t i);               /* i < array.n */
+struct meta meta_element(struct meta array, size_t i); /* i < array.n */
 struct meta meta_member(struct meta object, const char *key);
-const char *meta_kind_name(enum meta_kind k); /* "an integer", "a string" ... for messages */
+const char *meta_kind_name(enum meta_kind k);               /* "an integer", "a string" ... for messages */
 const char *archive_document_name(enum archive_document d); /* "config.json" ... */
 
 /* safetensors' own "__metadata__" strings of the (first) tensor file; NULL when absent. */

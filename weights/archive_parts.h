@@ -19,6 +19,10 @@ enum {
     ARCHIVE_MAX_TOKENIZER_BYTES = 256 << 20, /* tokenizer.json */
 };
 
+struct string_pair {
+    const char *key, *value;
+};
+
 /* One safetensors file. */
 struct tensor_file {
     char *name; /* escaped base name */
@@ -26,16 +30,14 @@ struct tensor_file {
     char *strings;               /* block that holds every tensor name and metadata string */
     struct tensor_view *tensors; /* [n], sorted by name */
     size_t n;
-    struct string_pair {
-        const char *key, *value;
-    } *metadata; /* [n_metadata] */
+    struct string_pair *metadata; /* [n_metadata], sorted by key */
     size_t n_metadata;
 };
 
 struct archive {
     char *name;
-    char *warning; /* NULL when there is none */
-    struct tensor_file *files;   /* [n_files], one per shard */
+    char *warning;             /* NULL when there is none */
+    struct tensor_file *files; /* [n_files], one per shard */
     size_t n_files;
     struct tensor_view *tensors; /* [n_tensors], all shards, sorted by name */
     size_t n_tensors;

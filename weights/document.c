@@ -18,8 +18,8 @@ struct builder {
     const char *name;
     struct failure *f;
     struct json_reader r;
-    char *scratch;  /* room for the latest key and the string after it */
-    size_t key_n;   /* the key is scratch[0..key_n) */
+    char *scratch; /* room for the latest key and the string after it */
+    size_t key_n;  /* the key is scratch[0..key_n) */
     size_t n_values, n_containers;
     json_t *open[JSON_MAX_DEPTH]; /* [r.depth] */
 };
@@ -105,8 +105,7 @@ static sluice_status read_key(struct builder *b)
 static sluice_status read_value(struct builder *b, enum json_event event)
 {
     bool opens = event == EVENT_OBJECT_OPEN || event == EVENT_ARRAY_OPEN;
-    if (++b->n_values > MAX_VALUES)
-        return fail(b->f, SLUICE_FORMAT, "%s: more than %d values", b->name, MAX_VALUES);
+    if (++b->n_values > MAX_VALUES) return fail(b->f, SLUICE_FORMAT, "%s: more than %d values", b->name, MAX_VALUES);
     if (opens && ++b->n_containers > MAX_CONTAINERS)
         return fail(b->f, SLUICE_FORMAT, "%s: more than %d objects and arrays", b->name, MAX_CONTAINERS);
 
@@ -148,8 +147,10 @@ sluice_status document_parse(json_t **out, const char *name, const struct file_m
     if (!b.scratch) return fail_memory(f, name);
     json_start(&b.r, text, map->bytes);
     sluice_status status = build(&b);
-    if (status) json_decref(b.open[0]);
-    else *out = b.open[0];
+    if (status)
+        json_decref(b.open[0]);
+    else
+        *out = b.open[0];
     memory_free(b.scratch);
     return status;
 }
@@ -204,21 +205,15 @@ struct meta document_find(const json_t *document, const char *path)
     return meta_of(node);
 }
 
-struct meta meta_element(struct meta array, size_t i)
-{
-    return meta_of(json_array_get(array.node, i));
-}
+struct meta meta_element(struct meta array, size_t i) { return meta_of(json_array_get(array.node, i)); }
 
-struct meta meta_member(struct meta object, const char *key)
-{
-    return meta_of(json_object_get(object.node, key));
-}
+struct meta meta_member(struct meta object, const char *key) { return meta_of(json_object_get(object.node, key)); }
 
 const char *meta_kind_name(enum meta_kind k)
 {
     static const char *const names[] = {
-        [META_ABSENT] = "absent",   [META_NULL] = "null",     [META_BOOL] = "a boolean", [META_INT] = "an integer",
-        [META_FLOAT] = "a number",  [META_STRING] = "a string", [META_ARRAY] = "an array", [META_OBJECT] = "an object",
+        [META_ABSENT] = "absent",  [META_NULL] = "null",       [META_BOOL] = "a boolean", [META_INT] = "an integer",
+        [META_FLOAT] = "a number", [META_STRING] = "a string", [META_ARRAY] = "an array", [META_OBJECT] = "an object",
     };
     return names[k];
 }

@@ -71,11 +71,13 @@ sluice_status file_root_find(struct file_root *root, const char *path, struct fa
     if (strcmp(root->folder, "/") == 0) root->folder[0] = 0;
 
     root->root_n = strlen(root->folder);
-    for (const char *slash = strrchr(root->folder, '/'); slash; slash = memrchr(root->folder, '/',
-                                                                               (size_t)(slash - root->folder))) {
-        if (strncmp(slash + 1, "models--", 8) != 0) continue;
-        root->root_n = (size_t)(strchrnul(slash + 1, '/') - root->folder);
-        break;
+    for (size_t end = root->root_n; end > 0;) { /* from the last component to the first */
+        const char *slash = memrchr(root->folder, '/', end);
+        if (strncmp(slash + 1, "models--", 8) == 0) {
+            root->root_n = end;
+            break;
+        }
+        end = (size_t)(slash - root->folder);
     }
     return SLUICE_OK;
 }

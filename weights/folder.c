@@ -74,11 +74,15 @@ static sluice_status read_document(struct archive *a, const struct file_root *ro
     const char *name = archive_document_name(d);
     struct text text = {0};
     sluice_status status = read_text(&text, root, name, ARCHIVE_MAX_DOCUMENT_BYTES, f);
-    if (!status && text.present) status = document_parse(&a->documents[d], name, &text.map, f);
-    else if (!status && needed) status = fail_absent(root, name, "", f);
+    if (!status && text.present)
+        status = document_parse(&a->documents[d], name, &text.map, f);
+    else if (!status && needed)
+        status = fail_absent(root, name, "", f);
 
-    if (d == DOCUMENT_TOKENIZER_CONFIG) a->texts[TEXT_TOKENIZER_CONFIG] = text;
-    else file_map_close(&text.map);
+    if (d == DOCUMENT_TOKENIZER_CONFIG)
+        a->texts[TEXT_TOKENIZER_CONFIG] = text;
+    else
+        file_map_close(&text.map);
     return status;
 }
 
@@ -87,8 +91,7 @@ static sluice_status read_documents(struct archive *a, const struct file_root *r
     sluice_status status = SLUICE_OK;
     for (int d = 0; !status && d < N_DOCUMENTS; d++)
         status = read_document(a, root, (enum archive_document)d, d == DOCUMENT_CONFIG && flags & ARCHIVE_CONFIG, f);
-    if (!status)
-        status = read_text(&a->texts[TEXT_TOKENIZER], root, "tokenizer.json", ARCHIVE_MAX_TOKENIZER_BYTES, f);
+    if (!status) status = read_text(&a->texts[TEXT_TOKENIZER], root, "tokenizer.json", ARCHIVE_MAX_TOKENIZER_BYTES, f);
     if (!status) status = read_text(&a->texts[TEXT_CARD], root, "README.md", ARCHIVE_MAX_DOCUMENT_BYTES, f);
     return status;
 }
@@ -102,7 +105,7 @@ struct index_entry {
 
 struct index {
     struct file_map map;
-    char *strings, *next; /* block for tensor and shard names, and its free part */
+    char *strings, *next;        /* block for tensor and shard names, and its free part */
     struct index_entry *entries; /* [n] */
     size_t n, capacity;
     bool has_total;
@@ -198,9 +201,12 @@ static sluice_status index_read(struct index *x, struct failure *f)
     json_start(&r, (const char *)x->map.data, x->map.bytes);
     json_next(&r); /* '{'; any other value has no keys */
     while (!status && json_next(&r) == EVENT_KEY) {
-        if (json_text_is(&r, "weight_map")) status = read_weight_map(x, &r, f);
-        else if (json_text_is(&r, "metadata")) read_index_metadata(x, &r);
-        else json_skip(&r, json_next(&r));
+        if (json_text_is(&r, "weight_map"))
+            status = read_weight_map(x, &r, f);
+        else if (json_text_is(&r, "metadata"))
+            read_index_metadata(x, &r);
+        else
+            json_skip(&r, json_next(&r));
     }
     if (!status && x->n == 0) status = fail(f, SLUICE_FORMAT, "%s: \"weight_map\" is missing", index_file);
     return status;

@@ -47,10 +47,7 @@ static enum json_event wrong(struct json_reader *r, const char *reason)
     return problem(r, r->at, JSON_SYNTAX, r->at < r->n ? reason : "the text ends too early");
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+static bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 static bool is_digit(const struct json_reader *r, size_t at)
 {
@@ -109,7 +106,8 @@ static enum json_event read_number(struct json_reader *r)
     size_t begin = r->at;
     if (r->text[r->at] == '-') r->at++;
     if (!is_digit(r, r->at)) return wrong(r, "a digit is missing");
-    if (r->text[r->at] == '0') r->at++;
+    if (r->text[r->at] == '0')
+        r->at++;
     else
         while (is_digit(r, r->at)) r->at++;
     if (r->at < r->n && r->text[r->at] == '.') {
@@ -296,6 +294,7 @@ sluice_status json_fail(const struct json_reader *r, const char *place, struct f
 {
     if (r->problem == JSON_TOO_DEEP)
         return fail(f, SLUICE_FORMAT, "%s: JSON nested deeper than %d", place, JSON_MAX_DEPTH);
-    if (r->problem == JSON_NOT_FINITE) return fail(f, SLUICE_FORMAT, "%s: %s (byte %zu)", place, r->reason, r->problem_at);
+    if (r->problem == JSON_NOT_FINITE)
+        return fail(f, SLUICE_FORMAT, "%s: %s (byte %zu)", place, r->reason, r->problem_at);
     return fail(f, SLUICE_FORMAT, "%s: JSON error at byte %zu: %s", place, r->problem_at, r->reason);
 }

@@ -40,7 +40,7 @@ struct parse {
 
 /* "FILE: tensor "NAME": REASON" */
 __attribute__((format(printf, 3, 4))) static sluice_status tensor_fail(struct parse *p, const char *name,
-                                                                      const char *format, ...)
+                                                                       const char *format, ...)
 {
     char shown[ESCAPED_BYTES], reason[1024];
     va_list args;
@@ -214,8 +214,10 @@ static sluice_status count_bytes(struct parse *p, const struct tensor_view *t, u
     uint64_t count = 1;
     bool empty = false, fits = true;
     for (int i = 0; i < t->n_dims; i++) {
-        if (t->shape[i] == 0) empty = true;
-        else fits = fits && checked_mul(&count, count, t->shape[i]);
+        if (t->shape[i] == 0)
+            empty = true;
+        else
+            fits = fits && checked_mul(&count, count, t->shape[i]);
     }
     if (fits && count % (uint64_t)dtype->elements_per_block != 0)
         return tensor_fail(p, t->name, "size is not a whole number of bytes");

@@ -79,7 +79,8 @@ struct arch {
     const char *name;             /* ours: "qwen3_moe" */
     const char *hf_architecture;  /* "Qwen3MoeForCausalLM" */
     const char *hf_model_type;    /* "qwen3_moe" */
-    const struct key_rule *keys;        /* beyond the common ones (config.c); ends with hf == NULL */
+    double default_theta;         /* of RoPE, where the file has no key */
+    const struct key_rule *keys;  /* beyond the common ones (config.c), or instead of them; ends with hf == NULL */
     const struct tensor_rule *const *tensors; /* lists of rules (each ends with hf == NULL); ends with NULL */
     sluice_status (*derive)(struct model_config *c, struct failure *f);
 };
@@ -102,7 +103,9 @@ void derive_dense(struct model_config *c);
 void derive_experts(struct model_config *c, int l);
 /* Experts by the sparse-step rule of Qwen: layer i has them iff it is not listed as dense and (i+1) % step == 0. */
 void derive_sparse_step(struct model_config *c);
-/* The window on layers as listed in layer_types or, without that list, on every layer >= first (if use_sliding_window). */
-void derive_window(struct model_config *c, int first);
+/* The window on every layer. */
+void derive_window(struct model_config *c);
+/* The window on the layers that layer_types lists as sliding or, without that list, on every layer >= first. */
+void derive_listed_window(struct model_config *c, int first);
 
 #endif

@@ -100,9 +100,13 @@ void derive_sparse_step(struct model_config *c)
         if (!c->layers[l].listed_dense && (l + 1) % c->decoder_sparse_step == 0) derive_experts(c, l);
 }
 
-void derive_window(struct model_config *c, int first)
+void derive_window(struct model_config *c)
 {
-    if (c->sliding_window == 0) return;
+    for (int l = 0; l < c->n_layers; l++) c->layers[l].mixer.window = c->sliding_window;
+}
+
+void derive_listed_window(struct model_config *c, int first)
+{
     for (int l = 0; l < c->n_layers; l++) {
         bool sliding = c->has_layer_types ? c->layers[l].listed_sliding : l >= first;
         if (sliding) c->layers[l].mixer.window = c->sliding_window;

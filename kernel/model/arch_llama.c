@@ -37,6 +37,7 @@ const struct arch arch_llama = {
     .name = "llama",
     .hf_architecture = "LlamaForCausalLM",
     .hf_model_type = "llama",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

@@ -6,6 +6,7 @@ extern const struct arch arch_mistral;
 static const struct key_rule keys[] = {
     KEY_RULE("intermediate_size", KEY_INT, intermediate_size, true, 0, 1, 1 << 24),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 8, 1, 1024),
     {0},
 };
 
@@ -15,7 +16,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
 {
     (void)f;
     derive_dense(c);
-    derive_window(c, 0);
+    derive_window(c);
     return SLUICE_OK;
 }
 
@@ -23,6 +24,7 @@ const struct arch arch_mistral = {
     .name = "mistral",
     .hf_architecture = "MistralForCausalLM",
     .hf_model_type = "mistral",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

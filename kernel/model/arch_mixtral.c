@@ -8,6 +8,8 @@ static const struct key_rule keys[] = {
     KEY_RULE("num_local_experts|num_experts", KEY_INT, n_experts, false, 8, 1, 4096),
     KEY_RULE("num_experts_per_tok", KEY_INT, top_k, false, 2, 1, 64),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 0, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 8, 1, 1024),
+    KEY_RULE("rms_norm_eps", KEY_FLOAT, rms_norm_eps, false, 1e-5, 1e-30, 1),
     {0},
 };
 
@@ -32,7 +34,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
 {
     (void)f;
     derive_dense(c);
-    derive_window(c, 0);
+    derive_window(c);
     c->norm_topk_prob = true; /* the family has no key for it */
     for (int l = 0; l < c->n_layers; l++) derive_experts(c, l);
     return SLUICE_OK;
@@ -42,6 +44,7 @@ const struct arch arch_mixtral = {
     .name = "mixtral",
     .hf_architecture = "MixtralForCausalLM",
     .hf_model_type = "mixtral",
+    .default_theta = 1e6,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

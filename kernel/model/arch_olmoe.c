@@ -10,6 +10,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("norm_topk_prob", KEY_BOOL, norm_topk_prob, false, 0, 0, 1),
     KEY_RULE("clip_qkv", KEY_FLOAT, clip_qkv, false, 0, 1e-6, 1e30),
     KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),
+    KEY_RULE("rms_norm_eps", KEY_FLOAT, rms_norm_eps, false, 1e-5, 1e-30, 1),
     {0},
 };
 
@@ -34,6 +35,7 @@ const struct arch arch_olmoe = {
     .name = "olmoe",
     .hf_architecture = "OlmoeForCausalLM",
     .hf_model_type = "olmoe",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

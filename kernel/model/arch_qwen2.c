@@ -8,6 +8,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("use_sliding_window", KEY_BOOL, use_sliding_window, false, 0, 0, 1),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
     KEY_RULE("max_window_layers", KEY_INT, max_window_layers, false, 28, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 32, 1, 1024),
     {0},
 };
 
@@ -18,7 +19,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
     (void)f;
     derive_dense(c);
     for (int l = 0; l < c->n_layers; l++) c->layers[l].mixer.qkv_bias = true;
-    if (c->use_sliding_window) derive_window(c, c->max_window_layers);
+    if (c->use_sliding_window) derive_listed_window(c, c->max_window_layers);
     return SLUICE_OK;
 }
 
@@ -26,6 +27,7 @@ const struct arch arch_qwen2 = {
     .name = "qwen2",
     .hf_architecture = "Qwen2ForCausalLM",
     .hf_model_type = "qwen2",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

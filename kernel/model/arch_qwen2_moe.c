@@ -16,6 +16,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("use_sliding_window", KEY_BOOL, use_sliding_window, false, 0, 0, 1),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
     KEY_RULE("max_window_layers", KEY_INT, max_window_layers, false, 28, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 16, 1, 1024),
     {0},
 };
 
@@ -49,7 +50,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
         for (int l = 0; l < c->n_layers && l < c->max_window_layers; l += 2)
             c->layers[l].mixer.window = c->sliding_window;
     } else if (c->use_sliding_window) {
-        derive_window(c, 0);
+        derive_listed_window(c, 0);
     }
     return SLUICE_OK;
 }
@@ -58,6 +59,7 @@ const struct arch arch_qwen2_moe = {
     .name = "qwen2_moe",
     .hf_architecture = "Qwen2MoeForCausalLM",
     .hf_model_type = "qwen2_moe",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

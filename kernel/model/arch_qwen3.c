@@ -9,6 +9,8 @@ static const struct key_rule keys[] = {
     KEY_RULE("use_sliding_window", KEY_BOOL, use_sliding_window, false, 0, 0, 1),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
     KEY_RULE("max_window_layers", KEY_INT, max_window_layers, false, 28, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 32, 1, 1024),
+    KEY_RULE("head_dim", KEY_INT, head_dim, false, 128, 2, 1024),
     {0},
 };
 
@@ -24,7 +26,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
         mixer->qk_norm = QK_NORM_PER_HEAD;
         mixer->qkv_bias = mixer->output_bias = c->attention_bias;
     }
-    if (c->use_sliding_window) derive_window(c, c->max_window_layers);
+    if (c->use_sliding_window) derive_listed_window(c, c->max_window_layers);
     return SLUICE_OK;
 }
 
@@ -32,6 +34,7 @@ const struct arch arch_qwen3 = {
     .name = "qwen3",
     .hf_architecture = "Qwen3ForCausalLM",
     .hf_model_type = "qwen3",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

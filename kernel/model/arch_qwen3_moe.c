@@ -13,6 +13,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),
     KEY_RULE("use_sliding_window", KEY_BOOL, use_sliding_window, false, 0, 0, 1),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
+    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 4, 1, 1024),
     {0},
 };
 
@@ -30,7 +31,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
         mixer->qk_norm = QK_NORM_PER_HEAD;
         mixer->qkv_bias = mixer->output_bias = c->attention_bias;
     }
-    if (c->use_sliding_window) derive_window(c, 0);
+    if (c->use_sliding_window) derive_window(c);
     return SLUICE_OK;
 }
 
@@ -38,6 +39,7 @@ const struct arch arch_qwen3_moe = {
     .name = "qwen3_moe",
     .hf_architecture = "Qwen3MoeForCausalLM",
     .hf_model_type = "qwen3_moe",
+    .default_theta = 1e4,
     .keys = keys,
     .tensors = tensors,
     .derive = derive,

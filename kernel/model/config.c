@@ -208,11 +208,10 @@ static sluice_status read_rope_scaling(struct rope_config *r, struct meta object
     r->scaling = (enum rope_scaling)kind;
     if (r->scaling == ROPE_DEFAULT) return SLUICE_OK;
 
-    double truncate_default = n_context; /* transformers takes the model's context where the original is not stated */
     sluice_status s = rope_number(object, place, "factor", NAN, 1e-6, 1e6, &r->factor, f);
     if (s || r->scaling == ROPE_LINEAR) return s;
-    s = rope_number(object, place, "original_max_position_embeddings", truncate_default, 1, 1 << 24,
-                    &r->original_context, f);
+    /* transformers takes the model's context where the original is not stated */
+    s = rope_number(object, place, "original_max_position_embeddings", n_context, 1, 1 << 24, &r->original_context, f);
     if (!s && r->scaling == ROPE_LLAMA3) {
         s = rope_number(object, place, "low_freq_factor", NAN, 1e-6, 1e6, &r->low_freq_factor, f);
         if (!s) s = rope_number(object, place, "high_freq_factor", NAN, 1e-6, 1e6, &r->high_freq_factor, f);
@@ -249,7 +248,7 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
     }
     if (theta.kind == META_ABSENT) theta = archive_meta(a, DOCUMENT_CONFIG, "rope_theta");
 
-    c->rope = (struct rope_config){.scaling = ROPE_DEFAULT, .theta = 10000, .factor = 1};
+    c->rope = (struct rope_config){.scaling = ROPE_DEFAULT, .theta = c->arch->default_theta, .factor = 1};
     sluice_status s = SLUICE_OK;
     if (theta.kind != META_ABSENT && theta.kind != META_NULL)
         s = read_float(CONFIG, "rope_theta", theta, 1.0 + 1e-9, 1e15, &c->rope.theta, f);

@@ -56,32 +56,33 @@ static void gate_up_tile(struct workspace *ws, const struct weight *gate, const 
                          const struct operand *gate_in, const struct operand *up_in, float *gate_out, float *up_out,
                          ptrdiff_t ld, int tile, struct thread *t)
 {
-    int begin = tile * ROW_TILE, end = begin + ROW_TILE < gate->n ? begin + ROW_TILE : gate->n;
+    int step = tile_rows(gate, up), begin = tile * step, end = begin + step < gate->n ? begin + step : gate->n;
     product(gate_out, ld, gate, gate_in, begin, end, own_scratch(ws, t));
     product(up_out, ld, up, up_in, begin, end, own_scratch(ws, t));
     for (int i = 0; i < gate_in->m; i++)
         ws->ops.silu_mul(gate_out + i * ld + begin, gate_out + i * ld + begin, up_out + i * ld + begin, end - begin);
 }
 
-static int tiles(int n) { return (n + ROW_TILE - 1) / ROW_TILE; }
-
 /* First wave. The shared expert's tiles come first: they have the most rows. */
 static void gate_up(const struct model *m, const struct layer *layer, struct workspace *ws, const struct routing *r,
                     unsigned char *packed, const struct operand *shared, struct thread *t)
 {
-    const int n_tiles = tiles(layer->gate.first.n), n_shared = shared ? tiles(layer->shared.gate.n) : 0;
-    for (int piece; (piece = team_next(t, COUNTER_GATE_UP)) < n_shared + r->n_used * n_tiles;) {
+    const struct weight *one = &layer->gate.first, *two = &layer->up.first;
+    const struct mlp_weights *s = &layer->shared;
+    const int per_expert = n_tiles(one->n, tile_rows(one, two));
+    const int n_shared = shared ? n_tiles(s->gate.n, tile_rows(&s->gate, &s->up)) : 0;
+    for (int piece; (piece = team_next(t, COUNTER_GATE_UP)) < n_shared + r->n_used * per_expert;) {
         if (piece < n_shared) {
-            gate_up_tile(ws, &layer->shared.gate, &layer->shared.up, &shared[1], &shared[2], ws->shared_gate,
+            gate_up_tile(ws, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate,
                          ws->shared_up, ws->ld_shared_act, piece, t);
             continue;
         }
-        int i = (piece - n_shared) / n_tiles, e = r->used[i];
+        int i = (piece - n_shared) / per_expert, e = r->used[i];
         struct weight gate = expert_weight(&layer->gate, e), up = expert_weight(&layer->up, e);
         struct operand o = expert_operand(m, &gate, r, i, packed);
         ptrdiff_t slot = r->begin[e] * ws->ld_act;
-        gate_up_tile(ws, &gate, &up, &o, &o, ws->gate + slot, ws->up + slot, ws->ld_act, (piece - n_shared) % n_tiles,
-                     t);
+        gate_up_tile(ws, &gate, &up, &o, &o, ws->gate + slot, ws->up + slot, ws->ld_act,
+                     (piece - n_shared) % per_expert, t);
     }
 }
 
@@ -107,9 +108,10 @@ static void add_expert(struct workspace *ws, const struct weight *down, const st
 static void down(const struct model *m, const struct layer *layer, struct workspace *ws, const struct routing *r,
                  unsigned char *packed, const struct operand *shared, int n_rows, struct thread *t)
 {
-    const int n = m->config.hidden_size;
-    for (int tile; (tile = team_next(t, COUNTER_DOWN)) < tiles(n);) {
-        int begin = tile * ROW_TILE, end = begin + ROW_TILE < n ? begin + ROW_TILE : n;
+    const struct weight *one = &layer->down.first;
+    const int n = m->config.hidden_size, step = tile_rows(one, shared ? &layer->shared.down : one);
+    for (int tile; (tile = team_next(t, COUNTER_DOWN)) < n_tiles(n, step);) {
+        int begin = tile * step, end = begin + step < n ? begin + step : n;
         for (int i = 0; i < n_rows; i++)
             memset(ws->branch + i * ws->ld_hidden + begin, 0, (size_t)(end - begin) * sizeof(float));
         for (int i = 0; i < r->n_used; i++) {

@@ -11,8 +11,7 @@ void mlp(const struct model *m, const struct layer *layer, struct workspace *ws,
 
     pack_group(m, ws, t, first, 2, h, ws->ld_hidden, c->n_rows, o);
     if (c->n_rows > 1) team_barrier(t);
-    team_range(t, w->gate.n, w->gate.layout->nr > w->up.layout->nr ? w->gate.layout->nr : w->up.layout->nr, &begin,
-               &end);
+    team_range(t, w->gate.n, tile_rows(&w->gate, &w->up), &begin, &end);
     if (begin < end) {
         product(ws->gate, ws->ld_act, &w->gate, &o[0], begin, end, own_scratch(ws, t));
         product(ws->up, ws->ld_act, &w->up, &o[1], begin, end, own_scratch(ws, t));

@@ -36,6 +36,15 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
 void pack_group(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
                 int n_weights, const float *x, ptrdiff_t ldx, int n_rows, struct operand *operands);
 
+/* Outputs per piece of work that covers the same rows of a and b: ROW_TILE, or a whole panel where one is wider. */
+static inline int tile_rows(const struct weight *a, const struct weight *b)
+{
+    int widest = a->layout->nr > b->layout->nr ? a->layout->nr : b->layout->nr;
+    return widest > ROW_TILE ? widest : ROW_TILE;
+}
+
+static inline int n_tiles(int n, int rows) { return (n + rows - 1) / rows; }
+
 static inline void *own_scratch(const struct workspace *ws, const struct thread *t)
 {
     return ws->own_scratch + (size_t)t->id * ws->own_scratch_bytes;

@@ -46,12 +46,15 @@ const struct panel_kernel *panel_kernel_choose(const struct panel_layout *layout
     return NULL;
 }
 
+/* Wider panels take only matrices that fill them: callers leave room for this much padding behind their rows. */
+enum { MAX_PADDING_ROWS = 16 };
+
 const struct panel_layout *panel_layout_choose(enum dtype weight, int n, int k, uint64_t features, unsigned flags)
 {
     if (n < 1 || k < 1) return NULL;
     for (int i = 0; layouts[i]; i++)
         if (layouts[i]->weight == weight && k % layouts[i]->kr == 0 && (layout_flags[i] & ~flags) == 0 &&
-            panel_kernel_choose(layouts[i], 1, features))
+            (layouts[i]->nr <= MAX_PADDING_ROWS || n % layouts[i]->nr == 0) && panel_kernel_choose(layouts[i], 1, features))
             return layouts[i];
     return NULL;
 }

@@ -40,7 +40,8 @@ struct panel_kernel {
     void (*pack_x)(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k);
     size_t (*scratch_bytes)(int k);
     /* y[t * ldy + r] = sum_k w[r][k] x[t][k] for row0 <= r < row1, t < m. row0, row1 multiples of nr: the last panel
-     * writes its padding rows too, so y's rows hold n rounded up to nr. scratch: one per thread. Float kernels: fused
+     * writes its padding rows too, so y's rows hold n rounded up to nr (a layout with nr > 16 is only chosen for n that
+     * is a multiple of it). scratch: one per thread. Float kernels: fused
      * multiply-adds in ascending k from zero within blocks of MATMUL_K_BLOCK, block sums added in order. */
     void (*run)(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k,
                 void *scratch);

@@ -148,17 +148,19 @@ static int compare_patterns(const void *a, const void *b, void *pool)
 
 static sluice_status add_to_set(struct work *w, struct vocab *v, int32_t id, struct text_buffer *scratch)
 {
-    const struct token *token = &v->tokens[id];
+    struct token *token = &v->tokens[id];
     bool normalized = token->added & ADDED_NORMALIZED;
     struct added_set *set = normalized ? &v->added_normalized : &v->added_raw;
     struct added item = {.pattern = token->text, .n_pattern = token->n_text, .id = id, .flags = token->added};
     if (normalized && v->n_normalizers > 0) {
         sluice_status status = normalize(w, v->pool.data + token->text, token->n_text, scratch);
         if (status) return status;
-        if (scratch->n == 0) return fail(w->f, SLUICE_FORMAT, "added token with id %d: nothing left of it by the "
-                                         "normalizer", id);
+        if (scratch->n == 0 || scratch->n > UINT16_MAX)
+            return fail(w->f, SLUICE_FORMAT, "added token with id %d: %zu bytes after normalization", id, scratch->n);
         item.n_pattern = (uint32_t)scratch->n;
         if ((status = pool_append(v, scratch->data, scratch->n, &item.pattern, w->f))) return status;
+        token->bytes = item.pattern; /* the reference decodes such a token to its normalized form */
+        token->n_bytes = (uint16_t)scratch->n;
     }
     set->items[set->n++] = item;
     return SLUICE_OK;

@@ -142,8 +142,8 @@ static sluice_status apply(struct work *w, const struct decoder_step *step, cons
 static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, struct text_buffer buffers[2])
 {
     struct token *token = &v->tokens[id];
-    const char *text = v->pool.data + token->text;
-    size_t n = token->n_text;
+    const char *text = v->pool.data + token->bytes;
+    size_t n = token->n_bytes;
     for (size_t i = 0; i < v->decoder.n_steps; i++) {
         struct text_buffer *out = &buffers[i % 2];
         out->n = 0;
@@ -152,10 +152,11 @@ static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, s
         text = out->data;
         n = out->n;
     }
-    if (n > 2 * (size_t)token->n_text + 64)
-        return fail(w->f, SLUICE_FORMAT, "decoder: makes %zu bytes of token %d, which has %d", n, id, token->n_text);
+    if (n > 2 * (size_t)token->n_bytes + 64 || n > UINT16_MAX)
+        return fail(w->f, SLUICE_FORMAT, "decoder: makes %zu bytes of token %d, which has %d", n, id, token->n_bytes);
+    bool same = n == token->n_bytes && memcmp(text, v->pool.data + token->bytes, n) == 0;
     token->n_bytes = (uint16_t)n;
-    if (n == token->n_text && memcmp(text, v->pool.data + token->text, n) == 0) return SLUICE_OK;
+    if (same) return SLUICE_OK;
     return pool_append(v, text, n, &token->bytes, w->f);
 }
 

@@ -30,7 +30,7 @@ enum {
 enum token_flags { TOKEN_MODEL = 1, TOKEN_ADDED = 2, TOKEN_SPECIAL = 4 }; /* none: the id is a hole */
 
 struct token {
-    uint32_t text, bytes; /* offsets in pool: the spelling in the file; what the decoder makes of it */
+    uint32_t text, bytes; /* offsets in pool: the spelling in the file; what it decodes to */
     uint16_t n_text, n_bytes;
     uint8_t flags;
     uint8_t added; /* enum added_flags, for TOKEN_ADDED */

@@ -122,8 +122,10 @@ void folder_write_header(const struct test_folder *t, const char *name, const ch
 {
     FILE *file = create_file(t, name);
     put_header(file, header, strlen(header));
-    if (data) put(file, data, data_n);
-    else put_zeros(file, data_n);
+    if (data)
+        put(file, data, data_n);
+    else
+        put_zeros(file, data_n);
     need(fclose(file) == 0, "close", name);
 }
 
@@ -160,8 +162,10 @@ void folder_write_tensors(const struct test_folder *t, const char *name, const s
     FILE *file = create_file(t, name);
     put_header(file, header, header_n);
     for (size_t i = 0; i < n; i++) {
-        if (tensors[i].data) put(file, tensors[i].data, tensor_bytes(&tensors[i]));
-        else put_zeros(file, tensor_bytes(&tensors[i]));
+        if (tensors[i].data)
+            put(file, tensors[i].data, tensor_bytes(&tensors[i]));
+        else
+            put_zeros(file, tensor_bytes(&tensors[i]));
     }
     need(fclose(file) == 0, "close", name);
     free(header);

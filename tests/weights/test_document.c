@@ -32,17 +32,19 @@ Test(document, values_have_their_kind)
 {
     struct failure f;
     json_t *d;
-    cr_assert_eq((int)parse(&d,
-                            " {\"i\":-5,\"f\":1e-06,\"s\":\"\\u00e9\\u0041\",\"b\":true,\"o\":{\"p\":{\"q\":[1,\"two\",null]}},"
-                            "\"big\":1000000000000000019884624838656,\"min\":-9223372036854775807,\"x.y\":3,\"\":4} ",
-                            &f),
-                 (int)SLUICE_OK, "%s", f.text);
+    cr_assert_eq(
+        (int)parse(&d,
+                   " {\"i\":-5,\"f\":1e-06,\"s\":\"\\u00e9\\u0041\",\"b\":true,\"o\":{\"p\":{\"q\":[1,\"two\",null]}},"
+                   "\"big\":1000000000000000019884624838656,\"min\":-9223372036854775807,\"x.y\":3,\"\":4} ",
+                   &f),
+        (int)SLUICE_OK, "%s", f.text);
     cr_expect_eq((int)document_find(d, "i").kind, (int)META_INT);
     cr_expect_eq(document_find(d, "i").integer, -5);
     cr_expect_eq(document_find(d, "i").number, -5.0);
     cr_expect_eq((int)document_find(d, "f").kind, (int)META_FLOAT);
     cr_expect_eq(document_find(d, "f").number, 1e-06);
-    cr_expect_str_eq(document_find(d, "s").string, "\xc3\xa9" "A");
+    cr_expect_str_eq(document_find(d, "s").string, "\xc3\xa9"
+                                                   "A");
     cr_expect(document_find(d, "b").kind == META_BOOL && document_find(d, "b").boolean);
     cr_expect_eq((int)document_find(d, "big").kind, (int)META_FLOAT);
     cr_expect_eq(document_find(d, "big").number, 1e30);
@@ -62,6 +64,20 @@ Test(document, values_have_their_kind)
     cr_expect_eq((int)document_find(d, "i.j").kind, (int)META_ABSENT);
     cr_expect_eq((int)document_find(d, "o.x.q").kind, (int)META_ABSENT);
     cr_expect_eq((int)document_find(NULL, "o").kind, (int)META_ABSENT);
+    json_decref(d);
+}
+
+Test(document, every_kind_has_a_name)
+{
+    struct failure f;
+    json_t *d;
+    cr_assert_eq((int)parse(&d, "{\"n\":null,\"b\":false,\"i\":1,\"f\":1.0,\"s\":\"\",\"a\":[],\"o\":{}}", &f),
+                 (int)SLUICE_OK);
+    static const char *const rows[][2] = {{"x", "absent"},   {"n", "null"},     {"b", "a boolean"}, {"i", "an integer"},
+                                          {"f", "a number"}, {"s", "a string"}, {"a", "an array"},  {"o", "an object"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_expect_str_eq(meta_kind_name(document_find(d, rows[i][0]).kind), rows[i][1]);
+    cr_expect_not(document_find(d, "b").boolean);
     json_decref(d);
 }
 
@@ -93,7 +109,8 @@ Test(document, errors_name_the_byte)
     refused("{\"a\":1}}", "config.json: JSON error at byte 7: text after the end");
     refused("{\"a\":1,\"a\":2}", "config.json: \"a\" appears twice");
     refused("{\"o\":{\"a\":1,\"\\u0061\":2}}", "config.json: \"a\" appears twice");
-    refused("{\"a\":\"x\\u0000\"}", "config.json: JSON error at byte 6: a string holds NUL or half of a surrogate pair");
+    refused("{\"a\":\"x\\u0000\"}",
+            "config.json: JSON error at byte 6: a string holds NUL or half of a surrogate pair");
     refused("{\"\\udfff\":1}", "config.json: JSON error at byte 2: a string holds NUL or half of a surrogate pair");
     refused("{\"a\":1e400}", "config.json: JSON error at byte 5: number out of range");
     refused("{\"a\":[-Infinity]}", "config.json: NaN and Infinity are not JSON (byte 6)");

@@ -8,18 +8,21 @@
 
 Test(json_events, one_event_per_token)
 {
-    static const char text[] = " {\"a\" : [ 1, -2.5e3 , \"x\\ty\"], \"\":{}, \"c\":[[]],\"d\":true,\"e\":false,\"f\":null}\n";
+    static const char text[] =
+        " {\"a\" : [ 1, -2.5e3 , \"x\\ty\"], \"\":{}, \"c\":[[]],\"d\":true,\"e\":false,\"f\":null}\n";
     static const struct {
         enum json_event event;
         const char *raw;
         size_t depth;
     } expected[] = {
-        {EVENT_OBJECT_OPEN, "{", 1},   {EVENT_KEY, "a", 1},         {EVENT_ARRAY_OPEN, "[", 2},  {EVENT_NUMBER, "1", 2},
-        {EVENT_NUMBER, "-2.5e3", 2},   {EVENT_STRING, "x\\ty", 2},  {EVENT_ARRAY_CLOSE, "]", 1}, {EVENT_KEY, "", 1},
-        {EVENT_OBJECT_OPEN, "{", 2},   {EVENT_OBJECT_CLOSE, "}", 1}, {EVENT_KEY, "c", 1},         {EVENT_ARRAY_OPEN, "[", 2},
-        {EVENT_ARRAY_OPEN, "[", 3},    {EVENT_ARRAY_CLOSE, "]", 2}, {EVENT_ARRAY_CLOSE, "]", 1}, {EVENT_KEY, "d", 1},
-        {EVENT_TRUE, "true", 1},       {EVENT_KEY, "e", 1},         {EVENT_FALSE, "false", 1},   {EVENT_KEY, "f", 1},
-        {EVENT_NULL, "null", 1},       {EVENT_OBJECT_CLOSE, "}", 0},
+        {EVENT_OBJECT_OPEN, "{", 1},  {EVENT_KEY, "a", 1},         {EVENT_ARRAY_OPEN, "[", 2},
+        {EVENT_NUMBER, "1", 2},       {EVENT_NUMBER, "-2.5e3", 2}, {EVENT_STRING, "x\\ty", 2},
+        {EVENT_ARRAY_CLOSE, "]", 1},  {EVENT_KEY, "", 1},          {EVENT_OBJECT_OPEN, "{", 2},
+        {EVENT_OBJECT_CLOSE, "}", 1}, {EVENT_KEY, "c", 1},         {EVENT_ARRAY_OPEN, "[", 2},
+        {EVENT_ARRAY_OPEN, "[", 3},   {EVENT_ARRAY_CLOSE, "]", 2}, {EVENT_ARRAY_CLOSE, "]", 1},
+        {EVENT_KEY, "d", 1},          {EVENT_TRUE, "true", 1},     {EVENT_KEY, "e", 1},
+        {EVENT_FALSE, "false", 1},    {EVENT_KEY, "f", 1},         {EVENT_NULL, "null", 1},
+        {EVENT_OBJECT_CLOSE, "}", 0},
     };
     struct json_reader r;
     json_start(&r, text, strlen(text));
@@ -95,7 +98,8 @@ static bool jansson_refuses_legal_text(const json_error_t *e)
 
 Test(json_events, accepts_what_jansson_accepts, .timeout = 120)
 {
-    static const char base[] = "{\"k\":[1,-2.5e+3,0,{\"a\":\"\\u00e9\\n\xc3\xa9\"},[],{}],\"b\":true,\"c\":null,\"d\":false}";
+    static const char base[] =
+        "{\"k\":[1,-2.5e+3,0,{\"a\":\"\\u00e9\\n\xc3\xa9\"},[],{}],\"b\":true,\"c\":null,\"d\":false}";
     static const char alphabet[] = "{}[]\",:0123456789-+.eE\\u \xc3\xa9\xf0tfn\n";
     char text[sizeof base];
     size_t n = sizeof base - 1;

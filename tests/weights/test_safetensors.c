@@ -71,8 +71,7 @@ Test(safetensors, every_dtype_gives_its_view)
         archive_release(a, t);
         cr_expect_eq(memcmp(t->data, data, t->bytes), 0, "a released view can still be read");
     }
-    for (size_t i = 1; i < N; i++)
-        cr_expect_lt(strcmp(archive_tensor(a, i - 1)->name, archive_tensor(a, i)->name), 0);
+    for (size_t i = 1; i < N; i++) cr_expect_lt(strcmp(archive_tensor(a, i - 1)->name, archive_tensor(a, i)->name), 0);
     cr_expect_null(archive_find(a, "A"));
     cr_expect_null(archive_find(a, "ZZZ"));
     cr_expect_null(archive_find(a, ""));
@@ -184,15 +183,15 @@ Test(safetensors, s05_header_that_begins_with_something_else)
 }
 
 #define ENTRY(fields) "{\"a\":{" fields "}}"
-#define GOOD "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"
+#define GOOD          "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"
 
 Test(safetensors, s06_bytes_that_are_not_utf8)
 {
     header_refused("{\"__metadata__\":{\"\xff\":\"\"}}", 0, "header: not UTF-8 at byte 18");
-    header_refused("{\"ab\xc0\x80\":{}}", 0, "header: not UTF-8 at byte 4");          /* overlong NUL */
-    header_refused("{\"ab\xed\xa0\x80\":{}}", 0, "header: not UTF-8 at byte 4");      /* surrogate */
-    header_refused("{\"ab\xf4\x90\x80\x80\":{}}", 0, "header: not UTF-8 at byte 4");  /* above U+10FFFF */
-    header_refused("{\"ab\xe2\x82\":{}}", 0, "header: not UTF-8 at byte 4");          /* cut */
+    header_refused("{\"ab\xc0\x80\":{}}", 0, "header: not UTF-8 at byte 4");         /* overlong NUL */
+    header_refused("{\"ab\xed\xa0\x80\":{}}", 0, "header: not UTF-8 at byte 4");     /* surrogate */
+    header_refused("{\"ab\xf4\x90\x80\x80\":{}}", 0, "header: not UTF-8 at byte 4"); /* above U+10FFFF */
+    header_refused("{\"ab\xe2\x82\":{}}", 0, "header: not UTF-8 at byte 4");         /* cut */
     header_refused("{\xff\"a\":{}}", 0, "header: not UTF-8 at byte 1");
 }
 
@@ -246,8 +245,7 @@ Test(safetensors, s09_duplicate_tensor_name)
     header_refused("{\"a\":{" GOOD "},\"a\":{" GOOD "}}", 4, "header: \"a\" appears twice");
     header_refused("{\"a\":{" GOOD "},\"\\u0061\":{" GOOD "}}", 4, "header: \"a\" appears twice");
     header_refused("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "header: \"__metadata__\" appears twice");
-    header_refused("{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0,
-                   "header: \"__metadata__\": \"k\" appears twice");
+    header_refused("{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "header: \"__metadata__\": \"k\" appears twice");
 }
 
 Test(safetensors, s10_duplicate_field)
@@ -265,7 +263,9 @@ Test(safetensors, s11_missing_and_unknown_fields)
     header_refused(ENTRY(""), 0, "tensor \"a\": \"dtype\" is missing");
     header_refused(ENTRY(GOOD ",\"extra\":{\"b\":[]}"), 4, "tensor \"a\": unknown field \"extra\"");
     header_refused("{\"a\":7}", 0, "tensor \"a\": must be an object");
-    header_refused("{\"a\":[" "]}", 0, "tensor \"a\": must be an object");
+    header_refused("{\"a\":["
+                   "]}",
+                   0, "tensor \"a\": must be an object");
     header_refused("{\"a\":null}", 0, "tensor \"a\": must be an object");
 }
 
@@ -285,8 +285,8 @@ Test(safetensors, s12_unknown_dtype)
 
 Test(safetensors, s13_shape_values)
 {
-    static const char *const values[] = {"-1", "-0", "1.5", "1e3", "\"4\"", "null", "18446744073709551616", "[]", "true",
-                                         "99999999999999999999999999"};
+    static const char *const values[] = {
+        "-1", "-0", "1.5", "1e3", "\"4\"", "null", "18446744073709551616", "[]", "true", "99999999999999999999999999"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         char header[200];
         snprintf(header, sizeof header, ENTRY("\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[0,4]"), values[i]);
@@ -303,12 +303,11 @@ Test(safetensors, s13_shape_values)
 Test(safetensors, s14_s15_element_count_that_wraps)
 {
     static const char *const shapes[] = {
-        "[2,18446744073709551614]",      /* wraps to 2^64 - 4 */
-        "[4294967296,4294967296]",       /* wraps to 0 */
-        "[0,4294967296,4294967296]",     /* is 0, and still no shape that anybody may multiply */
-        "[4294967296,4294967296,0]",
-        "[4611686018427387904]",         /* the count fits, the bytes wrap to 0 */
-        "[9223372036854775809]",         /* ... to 4 */
+        "[2,18446744073709551614]",                           /* wraps to 2^64 - 4 */
+        "[4294967296,4294967296]",                            /* wraps to 0 */
+        "[0,4294967296,4294967296]",                          /* is 0, and still no shape that anybody may multiply */
+        "[4294967296,4294967296,0]", "[4611686018427387904]", /* the count fits, the bytes wrap to 0 */
+        "[9223372036854775809]",                              /* ... to 4 */
         "[65536,65536,65536,65536]",
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -337,8 +336,8 @@ Test(safetensors, s16_number_of_dimensions)
 
 Test(safetensors, s18_offsets_that_are_not_two_integers)
 {
-    static const char *const values[] = {"[0]",     "[0,4,4]", "[]",    "[\"0\",\"4\"]", "[-1,4]", "[0.0,4]",
-                                         "[0,4e0]", "{}",      "\"0\"", "4",             "null",   "[0,null]"};
+    static const char *const values[] = {"[0]", "[0,4,4]", "[]", "[\"0\",\"4\"]", "[-1,4]",  "[0.0,4]", "[0,4e0]",
+                                         "{}",  "\"0\"",   "4",  "null",          "[0,null]"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         char header[200];
         snprintf(header, sizeof header, ENTRY("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":%s"), values[i]);
@@ -375,15 +374,16 @@ Test(safetensors, s21_offsets_outside_the_data)
     header_refused(ENTRY("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]"), 4,
                    "tensor \"a\": bytes 4..8 lie outside the data section (4)");
     header_refused(ENTRY("\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[18446744073709551614,18446744073709551615]"),
-                   4, "tensor \"a\": bytes 18446744073709551614..18446744073709551615 lie outside the data section (4)");
+                   4,
+                   "tensor \"a\": bytes 18446744073709551614..18446744073709551615 lie outside the data section (4)");
     header_refused(ENTRY("\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[5,5]"), 4,
                    "tensor \"a\": bytes 5..5 lie outside the data section (4)");
 }
 
 /* ---- S22..S27: all tensors together ------------------------------------------------------------------------------ */
 
-#define TWO(a_range, b_range)                                                                                         \
-    "{\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b_range "},"                                           \
+#define TWO(a_range, b_range)                                               \
+    "{\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b_range "}," \
     "\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a_range "}}"
 
 Test(safetensors, s22_overlap, .timeout = 20)
@@ -414,8 +414,15 @@ Test(safetensors, s24_bytes_after_the_last_tensor)
 
 Test(safetensors, s25_metadata_that_is_not_strings)
 {
-    static const char *const values[] = {"{\"k\":{}}", "{\"k\":1}", "{\"k\":null}", "[]", "\"x\"", "null",
-                                         "{\"k\":\"\\u0000\"}", "{\"k\\ud800\":\"\"}", "{\"k\":\"1\",\"l\":[\"2\"]}"};
+    static const char *const values[] = {"{\"k\":{}}",
+                                         "{\"k\":1}",
+                                         "{\"k\":null}",
+                                         "[]",
+                                         "\"x\"",
+                                         "null",
+                                         "{\"k\":\"\\u0000\"}",
+                                         "{\"k\\ud800\":\"\"}",
+                                         "{\"k\":\"1\",\"l\":[\"2\"]}"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         char header[200];
         snprintf(header, sizeof header, "{\"__metadata__\":%s}", values[i]);

@@ -1,0 +1,138 @@
+/* The operations of struct ops, every variant, at the sizes of a 2,048-wide model: how much of a token they cost beside
+ * the weight products. Shares are of the peak of fused multiply-adds and only given for attention. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/harness.h"
+#include "bench/roof.h"
+#include "ops/variants.h"
+#include "tests/support/rng.h"
+
+enum { N = 2048, HEAD = 128, MAX_GROUP = 8, ROTATED = 128 };
+
+struct work {
+    float y[N], x[N], w[N], cosine[ROTATED / 2], sine[ROTATED / 2];
+    float q[MAX_GROUP * HEAD], out[MAX_GROUP * HEAD], max[MAX_GROUP], sum[MAX_GROUP];
+    float scores[MAX_GROUP * ATTENTION_BLOCK], keys[ATTENTION_BLOCK * HEAD], values[ATTENTION_BLOCK * HEAD];
+    int n_q;
+    void (*function)(void);
+};
+
+#define TYPED(member) ((__typeof__(((struct ops *)0)->member))w->function)
+
+static void run_rms_norm(void *arg)
+{
+    struct work *w = arg;
+    TYPED(rms_norm)(w->y, w->x, w->w, N, 1e-6f);
+}
+static void run_rope(void *arg)
+{
+    struct work *w = arg;
+    TYPED(rope)(w->y, w->cosine, w->sine, ROTATED);
+}
+static void run_silu_mul(void *arg)
+{
+    struct work *w = arg;
+    TYPED(silu_mul)(w->y, w->x, w->w, N);
+}
+static void run_softmax(void *arg)
+{
+    struct work *w = arg;
+    memcpy(w->y, w->x, sizeof w->y);
+    TYPED(softmax)(w->y, N);
+}
+static void run_add(void *arg)
+{
+    struct work *w = arg;
+    TYPED(add)(w->y, w->x, N);
+}
+static void run_add_scaled(void *arg)
+{
+    struct work *w = arg;
+    TYPED(add_scaled)(w->y, w->x, 0.5f, N);
+}
+static void run_scale(void *arg)
+{
+    struct work *w = arg;
+    TYPED(scale)(w->y, -1.0f, N);
+}
+static void run_clamp(void *arg)
+{
+    struct work *w = arg;
+    TYPED(clamp)(w->y, 1.0f, N);
+}
+static void run_attention(void *arg)
+{
+    struct work *w = arg;
+    struct attention_block b = {.q = w->q, .q_stride = HEAD, .k = w->keys, .v = w->values, .v_stride = HEAD,
+                                .n_q = w->n_q, .head_dim = HEAD, .v_head_dim = HEAD, .first = 0,
+                                .last = ATTENTION_BLOCK, .scale = 0.088f, .scores = w->scores, .out = w->out,
+                                .out_stride = HEAD, .max = w->max, .sum = w->sum};
+    memset(w->sum, 0, sizeof w->sum);
+    memset(w->out, 0, sizeof w->out);
+    for (int i = 0; i < w->n_q; i++) w->max[i] = -INFINITY;
+    TYPED(attention)(&b);
+}
+
+/* vectors: of N floats that are read or written, for GB/s from the nearest cache. */
+static void bench_vector_op(const char *variant, void (*body)(void *), struct work *w, double vectors)
+{
+    char shape[32];
+    snprintf(shape, sizeof shape, "n=%d", body == run_rope ? ROTATED : N);
+    bench_run((struct bench_case){.variant = variant, .shape = shape, .threads = 1, .body = body, .arg = w,
+                                  .bytes = vectors * sizeof(float) * (body == run_rope ? ROTATED : N)});
+}
+
+static void bench_attention(const char *variant, struct work *w)
+{
+    struct roof_fma fma = {.threads = 1};
+    for (w->n_q = 1; w->n_q <= MAX_GROUP; w->n_q *= 2) {
+        char shape[64];
+        snprintf(shape, sizeof shape, "queries=%d head_dim=%d positions=%d", w->n_q, HEAD, ATTENTION_BLOCK);
+        double flops = 4.0 * w->n_q * HEAD * ATTENTION_BLOCK;
+        bench_run((struct bench_case){.variant = variant, .shape = shape, .threads = 1, .flops = flops,
+                                      .bytes = 2.0 * HEAD * ATTENTION_BLOCK * sizeof(float), .body = run_attention,
+                                      .arg = w, .roof = roof_fma, .roof_arg = &fma,
+                                      .roof_work = roof_fma_flops(&fma), .body_work = flops});
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct work w;
+    static const struct {
+        const char *operation, *name;
+        uint64_t needs;
+        void (*function)(void), (*body)(void *);
+    } variants[] = {
+#define OP(operation, isa, needs) \
+    {#operation, #operation "_" #isa, needs, (void (*)(void))ops_##operation##_##isa, run_##operation},
+#include "ops/variants.inc"
+    };
+    static const struct {
+        const char *operation;
+        double vectors;
+    } traffic[] = {{"rms_norm", 4}, {"rope", 3}, {"silu_mul", 3}, {"softmax", 5},
+                   {"add", 3},      {"add_scaled", 3}, {"scale", 2}, {"clamp", 2}};
+
+    struct bench_options o = bench_options(argc, argv);
+    struct rng rng = rng_seed(1);
+    rng_fill(&rng, w.x, N, -4.0f, 4.0f);
+    rng_fill(&rng, w.w, N, -1.0f, 1.0f);
+    for (int i = 0; i < ROTATED / 2; i++) w.cosine[i] = 0.6f, w.sine[i] = 0.8f; /* keeps lengths over many calls */
+    rng_fill(&rng, w.y, N, -1.0f, 1.0f);
+    rng_fill(&rng, w.q, MAX_GROUP * HEAD, -1.0f, 1.0f);
+    rng_fill(&rng, w.keys, ATTENTION_BLOCK * HEAD, -1.0f, 1.0f);
+    rng_fill(&rng, w.values, ATTENTION_BLOCK * HEAD, -1.0f, 1.0f);
+    bench_header();
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+        if ((variants[i].needs & ~cpu_features(NULL)) || !strstr(variants[i].name, o.filter)) continue;
+        w.function = variants[i].function;
+        if (variants[i].body == run_attention) bench_attention(variants[i].name, &w);
+        for (size_t t = 0; t < sizeof traffic / sizeof traffic[0]; t++)
+            if (!strcmp(traffic[t].operation, variants[i].operation))
+                bench_vector_op(variants[i].name, variants[i].body, &w, traffic[t].vectors);
+    }
+    return 0;
+}

@@ -1,0 +1,266 @@
+/* What a session promises: the timeline decides the logits, whatever the way it came about. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "golden.h"
+
+/* Families with experts, a shared expert, windows, and a dense one. */
+static const char *const cases[] = {"qwen3-moe-hub-bf16", "qwen2-moe-window-hub", "mixtral-window-f16", "olmoe-clip-f32",
+                                    "llama3-hub-bf16"};
+enum { N_CASES = sizeof cases / sizeof cases[0] };
+
+/* Copy of the logits after a whole prefill. */
+static float *logits_of(const struct golden *g, const int32_t *tokens, size_t n)
+{
+    sluice_session *s = new_session(g->engine, 0, 0);
+    float *copy = malloc((size_t)g->info.vocab_size * sizeof *copy);
+    cr_assert_eq(sluice_session_prefill(s, tokens, n), SLUICE_OK, "%s", sluice_session_error(s));
+    memcpy(copy, sluice_session_logits(s), (size_t)g->info.vocab_size * sizeof *copy);
+    sluice_session_free(&s);
+    return copy;
+}
+
+static void expect_logits(const struct golden *g, const sluice_session *s, const int32_t *tokens, size_t n,
+                          const char *what)
+{
+    float *expected = logits_of(g, tokens, n);
+    cr_assert_not_null(sluice_session_logits(s), "%s", what);
+    cr_expect_arr_eq(sluice_session_logits(s), expected, (size_t)g->info.vocab_size * sizeof *expected, "%s", what);
+    free(expected);
+}
+
+Test(session, decode_token_by_token_equals_prefill_bit_for_bit)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        struct golden g;
+        golden_open(&g, cases[i], 2, 0);
+        sluice_session *s = new_session(g.engine, 0, 0);
+        for (size_t t = 0; t < g.n_tokens; t++) cr_assert_eq(sluice_session_decode(s, g.tokens[t]), SLUICE_OK);
+        expect_logits(&g, s, g.tokens, g.n_tokens, cases[i]);
+        cr_expect_eq(sluice_session_length(s), g.n_tokens);
+        cr_expect_arr_eq(sluice_session_tokens(s), g.tokens, g.n_tokens * sizeof *g.tokens);
+        sluice_session_free(&s);
+        golden_close(&g);
+    }
+}
+
+Test(session, rewind_and_redo_equals_fresh)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        struct golden g;
+        golden_open(&g, cases[i], 2, 0);
+        sluice_session *s = new_session(g.engine, 0, 7);
+        cr_assert_eq(sluice_session_prefill(s, g.tokens, g.n_tokens), SLUICE_OK);
+        cr_assert_eq(sluice_session_rewind(s, 11), SLUICE_OK);
+        cr_expect_null(sluice_session_logits(s));
+        int32_t other[9];
+        for (int t = 0; t < 9; t++) other[t] = g.tokens[(t * 5 + 2) % 40];
+        cr_assert_eq(sluice_session_prefill(s, other, 9), SLUICE_OK);
+        int32_t timeline[20];
+        memcpy(timeline, g.tokens, 11 * sizeof *timeline);
+        memcpy(timeline + 11, other, sizeof other);
+        expect_logits(&g, s, timeline, 20, cases[i]);
+        sluice_session_free(&s);
+        golden_close(&g);
+    }
+}
+
+Test(session, sync_reuses_the_common_prefix_and_equals_fresh)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 2, 0);
+    sluice_session *s = new_session(g.engine, 0, 0);
+    size_t reused = 99;
+    cr_assert_eq(sluice_session_sync(s, g.tokens, 20, &reused), SLUICE_OK);
+    cr_expect_eq(reused, 0);
+    cr_assert_eq(sluice_session_sync(s, g.tokens, 30, &reused), SLUICE_OK);
+    cr_expect_eq(reused, 20);
+    expect_logits(&g, s, g.tokens, 30, "longer");
+    int32_t changed[25];
+    memcpy(changed, g.tokens, sizeof changed);
+    changed[13] = (changed[13] + 1) % g.info.vocab_size;
+    cr_assert_eq(sluice_session_sync(s, changed, 25, &reused), SLUICE_OK);
+    cr_expect_eq(reused, 13);
+    expect_logits(&g, s, changed, 25, "changed");
+    cr_assert_eq(sluice_session_sync(s, changed, 25, &reused), SLUICE_OK);
+    cr_expect_eq(reused, 24, "the last token runs again, so that its logits are there");
+    cr_assert_eq(sluice_session_sync(s, changed, 10, &reused), SLUICE_OK);
+    expect_logits(&g, s, changed, 10, "shorter");
+    cr_expect_eq(sluice_session_length(s), 10);
+    sluice_session_free(&s);
+    golden_close(&g);
+}
+
+Test(session, a_pass_for_many_sessions_equals_one_by_one)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        struct golden g;
+        golden_open(&g, cases[i], 2, 0);
+        enum { N = 5 };
+        sluice_session *many[N];
+        int32_t next[N];
+        for (int j = 0; j < N; j++) { /* different lengths, contexts and chunks */
+            many[j] = new_session(g.engine, 64 - j, 8 + j);
+            cr_assert_eq(sluice_session_prefill(many[j], g.tokens + j, (size_t)(5 + 6 * j)), SLUICE_OK);
+        }
+        for (int step = 0; step < 3; step++) {
+            for (int j = 0; j < N; j++) next[j] = g.tokens[(7 * j + step) % 40];
+            cr_assert_eq(sluice_decode_many(many, next, N), SLUICE_OK);
+        }
+        for (int j = 0; j < N; j++) {
+            size_t n = sluice_session_length(many[j]);
+            int32_t *timeline = malloc(n * sizeof *timeline);
+            memcpy(timeline, sluice_session_tokens(many[j]), n * sizeof *timeline);
+            cr_expect_eq(n, (size_t)(8 + 6 * j));
+            expect_logits(&g, many[j], timeline, n, cases[i]);
+            free(timeline);
+            sluice_session_free(&many[j]);
+        }
+        golden_close(&g);
+    }
+}
+
+Test(session, refuses_what_does_not_fit_and_stays_as_it_was)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 1, 0);
+    sluice_session *s = new_session(g.engine, 16, 4), *other = new_session(g.engine, 16, 4);
+    cr_assert_eq(sluice_session_prefill(s, g.tokens, 10), SLUICE_OK);
+    cr_expect_eq(sluice_session_prefill(s, g.tokens, 7), SLUICE_CONTEXT);
+    cr_expect_str_eq(sluice_session_error(s), "7 tokens do not fit: 10 of 16 positions are used");
+    cr_expect_eq(sluice_session_decode(s, -1), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_session_decode(s, g.info.vocab_size), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_session_prefill(s, g.tokens, 0), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_session_rewind(s, 11), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_session_sync(s, g.tokens, 17, NULL), SLUICE_CONTEXT);
+    sluice_session *twice[2] = {s, s};
+    cr_expect_eq(sluice_decode_many(twice, g.tokens, 2), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_decode_many(twice, g.tokens, 0), SLUICE_ARGUMENT);
+    cr_expect_eq(sluice_session_length(s), 10);
+    expect_logits(&g, s, g.tokens, 10, "after refusals");
+    sluice_session_free(&s);
+    sluice_session_free(&other);
+    golden_close(&g);
+}
+
+Test(session, refuses_options_out_of_range)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 1, 0);
+    sluice_session *s;
+    sluice_error error;
+    const sluice_session_options bad[] = {{.n_context = -1}, {.n_context = g.info.n_context + 1}, {.n_chunk = -1},
+                                          {.n_chunk = 1 << 20}};
+    for (int i = 0; i < 4; i++) {
+        s = (void *)1;
+        cr_expect_eq(sluice_session_create(&s, g.engine, &bad[i], &error), SLUICE_ARGUMENT);
+        cr_expect_null(s);
+        cr_expect_eq(sluice_session_forecast_bytes(g.engine, &bad[i]), 0);
+    }
+    golden_close(&g);
+}
+
+Test(session, forecast_is_what_a_session_takes)
+{
+    struct golden g;
+    golden_open(&g, cases[1], 2, 0);
+    const sluice_session_options o = {.n_context = 40, .n_chunk = 9};
+    sluice_session *s = new_session(g.engine, 40, 9);
+    size_t forecast = sluice_session_forecast_bytes(g.engine, &o), taken = sluice_session_bytes(s);
+    cr_expect(taken >= forecast && taken < forecast + 8192, "forecast %zu, taken %zu", forecast, taken);
+    sluice_session_free(&s);
+    golden_close(&g);
+}
+
+Test(session, cancel_ends_a_pass_and_leaves_the_timeline)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 2, 0);
+    sluice_session *s = new_session(g.engine, 0, 4);
+    cr_assert_eq(sluice_session_prefill(s, g.tokens, 10), SLUICE_OK);
+    sluice_session_cancel(s);
+    cr_expect_eq(sluice_session_prefill(s, g.tokens + 10, 10), SLUICE_CANCELLED);
+    cr_expect_eq(sluice_session_length(s), 10);
+    cr_expect_null(sluice_session_logits(s));
+    cr_assert_eq(sluice_session_prefill(s, g.tokens + 10, 10), SLUICE_OK, "the request was consumed");
+    expect_logits(&g, s, g.tokens, 20, "after cancelling");
+    sluice_session_free(&s);
+    golden_close(&g);
+}
+
+Test(session, decoding_requests_no_memory)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        struct golden g;
+        golden_open(&g, cases[i], 2, 0);
+        sluice_session *s = new_session(g.engine, 0, 16);
+        sluice_sampling how = sluice_sampling_default();
+        how.temperature = 1;
+        how.top_p = 0.9f;
+        cr_assert_eq(sluice_session_prefill(s, g.tokens, 20), SLUICE_OK);
+        uint64_t before = memory_request_count();
+        memory_fail_after(1);
+        for (int t = 0; t < 10; t++) cr_assert_eq(sluice_session_decode(s, sluice_sample(s, &how)), SLUICE_OK);
+        cr_assert_eq(sluice_session_prefill(s, g.tokens, 13), SLUICE_OK);
+        memory_fail_after(0);
+        cr_expect_eq(memory_request_count(), before, "%s", cases[i]);
+        sluice_session_free(&s);
+        golden_close(&g);
+    }
+}
+
+Test(session, every_failing_request_of_opening_and_creating_is_reported)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/golden/models/%s", SLUICE_TEST_DIR, cases[0]);
+    int n_failures = 0;
+    for (uint64_t n = 1;; n++) {
+        sluice_engine *e;
+        sluice_session *s = NULL;
+        sluice_error error = {0};
+        memory_fail_after(n);
+        sluice_status status = sluice_engine_open(&e, path, NULL, &error);
+        if (!status) status = sluice_session_create(&s, e, NULL, &error);
+        bool reached = memory_request_count() > 0 && status != SLUICE_OK;
+        memory_fail_after(0);
+        if (status) {
+            cr_expect_eq(status, SLUICE_MEMORY, "request %d: %s", (int)n, error.text);
+            cr_expect_neq(error.text[0], 0);
+            cr_expect_null(s);
+            n_failures++;
+        }
+        sluice_session_free(&s);
+        sluice_engine_close(&e);
+        if (!reached) break;
+    }
+    cr_expect_gt(n_failures, 5);
+}
+
+Test(session, stats_count_tokens_bytes_and_experts)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 2, 0);
+    sluice_session *s = new_session(g.engine, 0, 0);
+    sluice_session_stats st;
+    cr_assert_eq(sluice_session_prefill(s, g.tokens, 12), SLUICE_OK);
+    for (int i = 0; i < 4; i++) cr_assert_eq(sluice_session_decode(s, g.tokens[i]), SLUICE_OK);
+    sluice_session_get_stats(s, &st);
+    cr_expect_eq(st.prefill_tokens, 12);
+    cr_expect_eq(st.decode_tokens, 4);
+    cr_expect_eq(st.decode_passes, 4);
+    cr_expect_eq(st.experts_read, (uint64_t)(4 * g.info.n_moe_layers * g.info.top_k));
+    cr_expect_eq(st.experts_total, (uint64_t)(g.info.n_moe_layers * g.info.n_experts));
+    cr_expect(st.experts_touched >= (uint64_t)(g.info.n_moe_layers * g.info.top_k) &&
+              st.experts_touched <= st.experts_total);
+    cr_expect_gt(st.decode_bytes, 4 * g.info.n_active_parameters, "four passes of at least one byte per weight");
+    cr_expect_lt(st.decode_bytes, 4 * (g.info.weight_bytes + 64 * g.info.cache_bytes_per_token));
+    sluice_session_reset_stats(s);
+    sluice_session_get_stats(s, &st);
+    cr_expect_eq(st.decode_tokens + st.prefill_tokens + st.experts_touched, 0);
+    sluice_session_free(&s);
+    golden_close(&g);
+}

@@ -1,0 +1,343 @@
+#!/usr/bin/env bash
+# Runs the program as people and scripts do: exit codes, streams, one-line errors, files, signals.
+#
+#   test_cli.sh SLUICE DEMO_FOLDER GOLDEN_MODELS [JSON_LINES]
+#
+# SLUICE is the program, DEMO_FOLDER the demo model, GOLDEN_MODELS tests/golden/models, JSON_LINES the helper that is
+# built from json_lines.c (without it the contents of JSON are not looked at).
+set -u
+
+sluice=$1 demo=$2 models=$3 json_lines=${4:-}
+golden=$models/../verify
+tiny=$models/qwen3-moe-hub-bf16
+dense=$models/llama3-hub-bf16
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+out=$work/out err=$work/err
+checks=0 failures=0
+
+# check WHAT COMMAND...: the command must succeed.
+check() {
+    local what=$1
+    shift
+    checks=$((checks + 1))
+    if ! "$@"; then
+        failures=$((failures + 1))
+        printf 'FAILED: %s\n' "$what"
+        sed 's/^/    stderr: /' "$err" | head -n 5
+    fi
+}
+
+# run ARGUMENT...: runs the program with nothing on standard input; leaves $out, $err and $code.
+run() {
+    "$sluice" "$@" >"$out" 2>"$err" </dev/null
+    code=$?
+}
+
+# refuse CODE PATTERN ARGUMENT...: must fail with this code, one line and no output.
+refuse() {
+    local expected=$1 pattern=$2
+    shift 2
+    run "$@"
+    check "'$*' gives exit code $expected, not $code" test "$code" = "$expected"
+    check "'$*' prints one line" test "$(wc -l <"$err")" = 1
+    check "'$*' prints the line 'error: $pattern'" grep -qE "^error: $pattern" "$err"
+    check "'$*' prints no result" test ! -s "$out"
+}
+
+accept() {
+    run "$@"
+    check "'$*' gives exit code 0, not $code" test "$code" = 0
+}
+
+# json KEY: what the JSON lines of $out say.
+json() { "$json_lines" "$1" <"$out"; }
+
+# stat_hash: the hash that --stats printed.
+stat_hash() { sed -n 's/^logits *hash \([0-9a-f]\{16\}\)$/\1/p' "$err"; }
+
+# magic FILE: the first bytes of an .npy file, and dict FILE: its header.
+magic() { head -c 8 "$1" | od -An -tx1 | tr -d ' \n'; }
+dict() { head -c 128 "$1" | tail -c +11 | tr -d '\0' | sed 's/ *$//'; }
+
+test_help() {
+    accept --help
+    check "help names every command" test "$(grep -cE '^  (run|inspect|tokenize|logits|verify) ' "$out")" = 5
+    check "help says nothing on standard error" test ! -s "$err"
+    accept --version
+    check "version" grep -qE '^sluice [0-9]+\.[0-9]+\.[0-9]+$' "$out"
+    for command in run inspect tokenize logits verify; do
+        accept help "$command"
+        cp "$out" "$work/help"
+        accept "$command" --help
+        check "two ways to the help of $command" cmp -s "$out" "$work/help"
+        check "help of $command has its usage" grep -q "^usage: sluice $command " "$out"
+    done
+}
+
+test_usage_errors() {
+    refuse 1 'no command is named'
+    refuse 1 'unknown command "inspekt", did you mean inspect\?' inspekt
+    refuse 1 'unknown command "x\\n"' $'x\n'
+    refuse 1 'unknown option "--tmep", did you mean --temp\?' run "$demo" --tmep 1
+    refuse 1 'unknown option "-z"' run "$demo" -z
+    refuse 1 '-n: found -1, expected 0\.\.1000000$' run "$demo" -p x -n -1
+    refuse 1 '-n: found "many", expected a whole number' run "$demo" -p x -n many
+    refuse 1 '-n: found 1000001' run "$demo" -p x --n-tokens 1000001
+    refuse 1 '--top-k: found -1, expected 0\.\.' run "$demo" -p x --top-k -1
+    refuse 1 '--top-p: found 0, expected 0 < P <= 1' run "$demo" -p x --top-p 0
+    refuse 1 '--min-p: found 1, expected 0 <= P < 1' run "$demo" -p x --min-p=1
+    refuse 1 '--temp: found "nan"' run "$demo" -p x --temp nan
+    refuse 1 '-t: found 0, expected 1\.\.256' run "$demo" -p x -t0
+    refuse 1 '-m: MODEL is already named' run "$demo" -m "$demo" -p x
+    refuse 1 'unexpected argument "b"' run a b
+    refuse 1 '-p and -f exclude each other' run "$demo" -p x -f y
+    refuse 1 '--tokens and -p exclude each other' run "$demo" -p x --tokens 1
+    refuse 1 '--tokens: found "x", expected a token id' run "$demo" --tokens 1,x
+    refuse 1 '--tokens: names no token id' run "$demo" --tokens ' , '
+    refuse 1 '--tokens: found "4294967296"' run "$demo" --tokens 4294967296
+    refuse 1 'no text is given: use -p TEXT, -f FILE or a pipe' run "$demo"
+    refuse 1 '-m MODEL is missing' inspect
+    refuse 1 '-o OUT.npy is missing' logits "$tiny" --tokens 1
+    refuse 1 '--reference FILE is missing' verify "$tiny"
+    refuse 1 '-c: found 99999999' inspect "$tiny" -c 99999999
+}
+
+test_bad_inputs() {
+    refuse 3 '' run "$work/missing" -p x
+    refuse 3 '' inspect "$work/missing"
+    refuse 3 '-f ".*missing": No such file or directory' run "$demo" -f "$work/missing"
+    refuse 3 '-f ".*": Is a directory' run "$demo" -f "$work"
+    refuse 1 '-p: not UTF-8 at byte 2 \(0xff\)' run "$demo" -p $'ab\xff'
+    printf 'ab\xc3' >"$work/cut"
+    refuse 1 '-f ".*cut": not UTF-8 at byte 2 \(0xc3\)' run "$demo" -f "$work/cut"
+    refuse 1 '--stop: not UTF-8 at byte 0' run "$demo" -p x --stop $'\xff'
+    refuse 1 '--stop: the text is empty' run "$demo" -p x --stop ''
+    refuse 1 '-p: the prompt is empty' run "$demo" -p ''
+    refuse 1 '' run "$demo" --tokens 1,99999999
+    refuse 1 'the prompt has 3 tokens, the context 2' run "$demo" --tokens 1,2,3 -c 2
+    refuse 1 '-c: found 1000000, this model has 1\.\.' run "$demo" -p x -c 1000000
+    refuse 1 '' run "$tiny" -p 'a model without tokenizer'
+    refuse 1 '--stop: this model has no tokenizer' run "$tiny" --tokens 1 --stop x
+    refuse 1 '--decode: no token has the id 99999999' tokenize "$demo" --decode 1,99999999
+    mkdir -p "$work/broken"
+    printf '{"model_type": "qwen3_moe",' >"$work/broken/config.json"
+    refuse 2 '' run "$work/broken" -p x
+    refuse 2 '' inspect "$work/broken"
+}
+
+test_full_and_closed_outputs() {
+    local arguments
+    for arguments in "run $demo -p Once -n 4" "run $demo -p Once -n 4 --json" "inspect $demo" "inspect $demo --json" \
+        "tokenize $demo -p Once" "verify $tiny --reference $golden/qwen3-moe-hub-bf16.safetensors" --help --version; do
+        # shellcheck disable=SC2086 # words on purpose
+        "$sluice" $arguments >/dev/full 2>"$err" </dev/null
+        check "'$arguments' on a full disk gives exit code 3" test $? = 3
+        check "'$arguments' on a full disk says so" grep -q '^error: standard output: No space left on device$' "$err"
+        check "'$arguments' on a full disk prints one line" test "$(wc -l <"$err")" = 1
+        # shellcheck disable=SC2086
+        "$sluice" $arguments >&- 2>"$err" </dev/null
+        check "'$arguments' on a closed output gives exit code 3" test $? = 3
+    done
+    { "$sluice" run "$demo" -p Once -n 200 --ignore-eos --json 2>"$err" </dev/null; echo $? >"$work/code"; } |
+        head -n 1 >"$out"
+    check "a reader that goes away gives exit code 3" test "$(cat "$work/code")" = 3
+    check "a reader that goes away gives one line" grep -q '^error: standard output: Broken pipe$' "$err"
+}
+
+test_run() {
+    accept run "$demo" -p 'Once upon a time' -n 24 --seed 7 --stats
+    cp "$out" "$work/text"
+    local hash threads
+    hash=$(stat_hash)
+    check "there is text" test -s "$out"
+    check "the prompt is not repeated" sh -c '! grep -q "^Once upon" "$1"' sh "$out"
+    check "statistics are on standard error" grep -qE '^decode +23 tokens' "$err"
+    check "experts are counted" grep -qE '^experts +[0-9]+ of [0-9]+ \(layer, expert\) pairs touched' "$err"
+    check "the seed is printed" grep -qE '^finish .* seed 7$' "$err"
+    check "the hash has 16 digits" test ${#hash} = 16
+    for threads in 1 2 3; do
+        accept run "$demo" -p 'Once upon a time' -n 24 --seed 7 --stats -t "$threads"
+        check "$threads threads give the same text" cmp -s "$out" "$work/text"
+        check "$threads threads give the same logits" test "$(stat_hash)" = "$hash"
+    done
+    accept run "$demo" -p 'Once upon a time' -n 24 --seed 8 --temp 1.5 --stats
+    check "another seed gives another text" sh -c '! cmp -s "$1" "$2"' sh "$out" "$work/text"
+
+    printf 'Once upon a time' >"$work/prompt"
+    accept run -m "$demo" -f "$work/prompt" -n24 --seed=7
+    check "-f gives the same text" cmp -s "$out" "$work/text"
+    "$sluice" run "$demo" -n 24 --seed 7 <"$work/prompt" >"$out" 2>"$err"
+    check "a file on standard input gives the same text" cmp -s "$out" "$work/text"
+    cat "$work/prompt" | "$sluice" run "$demo" -f - -n 24 --seed 7 >"$out" 2>"$err"
+    check "a pipe gives the same text" cmp -s "$out" "$work/text"
+
+    accept run "$demo" -p Once -n 0 --stats
+    check "-n 0 prints no text" test ! -s "$out"
+    check "-n 0 still reads the prompt" grep -qE '^prefill +[1-9]' "$err"
+    accept run "$demo" -p 'Once upon a time' -n 50 --temp 0 -c 8 --ignore-eos
+    check "a full context ends the run" grep -q '^finish   context after' "$err"
+    accept run -n 2
+    check "without a prompt the demo model has one" grep -q '^note: .*"Once upon a time"$' "$err"
+}
+
+test_stop() {
+    accept run "$demo" -p 'Once upon a time' -n 40 --temp 0 --ignore-eos
+    cp "$out" "$work/long"
+    local stop
+    stop=$(head -c 14 "$work/long" | tail -c 4)
+    accept run "$demo" -p 'Once upon a time' -n 40 --temp 0 --ignore-eos --stop '<never>' --stop "$stop"
+    check "a stop text ends the run" grep -q '^finish   stop after' "$err"
+    check "the stop text is not printed" sh -c '! grep -qF -- "$1" "$2"' sh "$stop" "$out"
+    check "what comes before it is printed" cmp -s -n "$(wc -c <"$out")" "$out" "$work/long"
+}
+
+test_tokens_in_and_out() {
+    accept run "$tiny" --tokens 1,2,3 -n 6 --temp 0 --ignore-eos
+    check "token ids come out" grep -qE '^[0-9]+( [0-9]+){5}$' "$out"
+    cp "$out" "$work/ids"
+    accept run "$tiny" --tokens '1 2 3' -n 6 --temp 0 --ignore-eos --chunk 1
+    check "the chunk does not matter" cmp -s "$out" "$work/ids"
+    accept run "$tiny" --tokens 1,2,3 -n 6 --temp 0 --ignore-eos --json
+    [ -n "$json_lines" ] && check "JSON has the same ids" test "$(json token | tr '\n' ' ')" = "$(cat "$work/ids") "
+}
+
+test_json() {
+    [ -n "$json_lines" ] || return 0
+    accept run "$demo" -p 'Once upon a time' -n 24 --seed 7 --stats --json
+    check "every line is an object" "$json_lines" "" <"$out"
+    check "the texts add up to the text" test "$(json text)" = "$(cat "$work/text")"
+    check "the seed is in the summary" test "$(json summary.seed)" = 7
+    check "the hash is in the summary" test "$(json summary.logits_hash)" = "$(stat_hash)"
+    check "the reason is in the summary" grep -qE '"finish_reason": "(length|eos)"' "$out"
+    accept inspect "$demo" --json
+    check "inspect counts layers" test "$(json n_layers)" -gt 0
+    check "inspect says whether it fits" test "$(json memory.fits)" = yes
+    accept tokenize "$demo" --json -p $'h\xc3\xa9'
+    check "tokenize gives an object" test -n "$(json ids)"
+    accept tokenize "$demo" --json --decode "$(json ids | tr -d '[]\n')"
+    check "and back" test "$(json text)" = $'h\xc3\xa9'
+    accept verify "$tiny" --reference "$golden/qwen3-moe-hub-bf16.safetensors" --json
+    check "verify gives an object" test "$(json agrees)" = true
+}
+
+test_inspect() {
+    accept inspect "$demo"
+    check "inspect folds equal layers" grep -qE '^  layers 0-[0-9]+: ' "$out"
+    check "inspect ends with the answer" test "$(tail -n 1 "$out")" = 'fits here: yes'
+    accept inspect "$demo" --layers -c 16
+    check "inspect --layers does not fold" sh -c '! grep -qE "^  layers 0-" "$1" && grep -q "^  layer 1: " "$1"' sh "$out"
+    check "-c reaches the forecast" grep -q 'session of 16 tokens' "$out"
+    accept inspect "$dense"
+    check "a dense model has no experts" sh -c '! grep -q "^experts" "$1"' sh "$out"
+}
+
+test_tokenize() {
+    accept tokenize "$demo" -p $'a "b"\n'
+    check "pieces are quoted" sh -c '! grep -qvE "^ *[0-9]+  \".*\"$" "$1"' sh "$out"
+    check "newlines are escaped" grep -qF '\n' "$out"
+    local ids
+    ids=$(awk '{ print $1 }' "$out" | tr '\n' ',')
+    accept tokenize "$demo" --decode "${ids%,}"
+    check "decoding gives the text back" test "$(cat "$out"; echo .)" = $'a "b"\n.'
+    accept tokenize "$demo" -p ''
+    refuse 1 '--decode and -p exclude each other' tokenize "$demo" --decode 1 -p x
+    refuse 1 '-p: not UTF-8 at byte 0' tokenize "$demo" -p $'\xff'
+}
+
+test_logits() {
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/a.npy" --router-out "$work/e.npy" --layers "$work/layers"
+    check "nothing on standard output" test ! -s "$out"
+    check "magic number" test "$(magic "$work/a.npy")" = 934e554d50590100
+    check "header of the logits" test "$(dict "$work/a.npy")" = "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 80), }"
+    check "size of the logits" test "$(wc -c <"$work/a.npy")" = $((128 + 5 * 80 * 4))
+    check "header of the experts" test "$(dict "$work/e.npy")" = "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 5, 2), }"
+    check "six files of layers" test "$(ls "$work/layers" | tr '\n' ' ')" = \
+        'attention.npy expert_weights.npy experts.npy ffn.npy hidden.npy router_scores.npy '
+    check "experts are the same in both files" cmp -s "$work/e.npy" "$work/layers/experts.npy"
+    check "no other files" test "$(ls "$work" | grep -c part)" = 0
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/b.npy" --chunk 2 -t 1
+    check "chunk and threads do not matter" cmp -s "$work/a.npy" "$work/b.npy"
+    accept logits "$dense" --tokens 1,2 -o "$work/b.npy" --layers "$work/dense"
+    check "a dense model has three files" test "$(ls "$work/dense" | wc -l)" = 3
+    accept logits "$demo" -p 'Once upon a time' -o "$work/b.npy"
+
+    rm -f "$work/b.npy"
+    refuse 3 '--layers: ".*layers": exists and is not empty' logits "$tiny" --tokens 1 -o "$work/b.npy" --layers "$work/layers"
+    refuse 1 '--router-out: this model has no experts' logits "$dense" --tokens 1 -o "$work/b.npy" --router-out "$work/x.npy"
+    refuse 1 '' logits "$tiny" --tokens 1,80 -o "$work/b.npy" --layers "$work/new"
+    refuse 3 '"/nonexistent/b.npy": No such file or directory' logits "$tiny" --tokens 1 -o /nonexistent/b.npy --layers "$work/new"
+    refuse 3 '"/dev/full": exists and is not a regular file' logits "$tiny" --tokens 1 -o /dev/full
+    refuse 3 '"/nonexistent/e.npy"' logits "$tiny" --tokens 1 -o "$work/b.npy" --router-out /nonexistent/e.npy
+    refuse 1 'no text is given' logits "$tiny" -o "$work/b.npy"
+    check "failures leave no file" test ! -e "$work/b.npy" -a ! -e "$work/new" -a ! -e "$work/x.npy"
+    check "failures leave no part" test "$(ls "$work" | grep -c part)" = 0
+}
+
+test_verify() {
+    local reference name
+    for reference in "$golden"/*.safetensors; do
+        name=$(basename "$reference" .safetensors)
+        [ -d "$models/$name" ] || continue
+        accept verify "$models/$name" --reference "$reference"
+        check "$name agrees" test "$(tail -n 1 "$out")" = agrees
+    done
+    accept verify "$tiny" --reference "$tiny/expected.safetensors" -t 1
+    check "all choices agree" grep -q '^router .*differences: 0 near-ties, 0 real$' "$out"
+    refuse 2 '' verify "$dense" --reference "$golden/qwen3-moe-hub-bf16.safetensors"
+    refuse 2 '.*tokens is missing' verify "$tiny" --reference "$tiny/model.safetensors"
+    refuse 3 '' verify "$tiny" --reference "$work/missing"
+    head -c 1000 "$tiny/expected.safetensors" >"$work/cut.safetensors"
+    refuse 2 '' verify "$tiny" --reference "$work/cut.safetensors"
+
+    # The same model with other numbers in its largest tensors: the verdict, not an error.
+    mkdir -p "$work/changed"
+    cp "$tiny"/*.json "$work/changed"
+    cp "$tiny/model.safetensors" "$work/changed"
+    local size
+    size=$(wc -c <"$tiny/model.safetensors")
+    tail -c 3000 "$tiny/model.safetensors" | head -c 1000 |
+        dd of="$work/changed/model.safetensors" bs=1 seek=$((size - 1000)) conv=notrunc status=none
+    run verify "$work/changed" --reference "$golden/qwen3-moe-hub-bf16.safetensors"
+    check "a changed model gives exit code 2" test "$code" = 2
+    check "a changed model differs" test "$(tail -n 1 "$out")" = DIFFERS
+    check "a verdict is no error" test ! -s "$err"
+}
+
+# Interrupts a run after its first line: what has been said stays, figures follow, exit code 130.
+test_interrupt() {
+    local reader line
+    mkfifo "$work/fifo"
+    set -m # a job of its own, with the usual reaction to SIGINT
+    "$sluice" run "$demo" -p 'Once upon a time' -n 1000000 --ignore-eos --json -t 1 >"$work/fifo" 2>"$err" </dev/null &
+    local job=$!
+    set +m
+    exec {reader}<"$work/fifo"
+    read -r line <&"$reader"
+    kill -INT "$job"
+    { printf '%s\n' "$line"; cat <&"$reader"; } >"$out"
+    exec {reader}<&-
+    wait "$job"
+    check "SIGINT gives exit code 130" test $? = 130
+    check "the figures are printed" grep -q '^finish   cancelled after' "$err"
+    check "there is no error line" sh -c '! grep -q "^error" "$1"' sh "$err"
+    check "the summary comes last" sh -c 'tail -n 1 "$1" | grep -q "\"finish_reason\": \"cancelled\""' sh "$out"
+    [ -n "$json_lines" ] && check "every line is an object" "$json_lines" <"$out"
+}
+
+test_help
+test_usage_errors
+test_bad_inputs
+test_full_and_closed_outputs
+test_run
+test_stop
+test_tokens_in_and_out
+test_json
+test_inspect
+test_tokenize
+test_logits
+test_verify
+test_interrupt
+
+printf '%d checks, %d failed\n' "$checks" "$failures"
+test "$failures" = 0
