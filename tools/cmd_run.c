@@ -14,7 +14,7 @@
 
 static const char demo_prompt[] = "Once upon a time";
 
-/* Without -c the session gets this many positions, more when prompt and -n need them, fewer when the model has fewer. */
+/* Without -c the session gets this many positions; more when prompt and -n need them, within the model's limit. */
 enum { USUAL_CONTEXT = 4096 };
 
 struct run_values {
@@ -321,9 +321,9 @@ const struct command command_run = {
     .name = "run",
     .summary = "continue a text",
     .usage = "[MODEL] [-p TEXT | -f FILE | --tokens IDS] [options]",
-    .details = "Continues the text of -p, -f or a pipe, which is used exactly as it is and not repeated. The text goes to "
-               "standard output as it comes, figures follow on standard error. Ends at -n tokens, at an end token, at a "
-               "stop text or when the context is full; Ctrl-C ends it early, a second Ctrl-C at once.",
+    .details = "Continues the text of -p, -f or a pipe, which is used exactly as it is and not repeated. The text goes "
+               "to standard output as it comes, figures follow on standard error. Ends at -n tokens, at an end token, "
+               "at a stop text or when the context is full; Ctrl-C ends it early, a second Ctrl-C at once.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct run_values),

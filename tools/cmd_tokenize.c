@@ -122,8 +122,8 @@ const struct command command_tokenize = {
     .name = "tokenize",
     .summary = "print the tokens of a text, or the text of tokens",
     .usage = "MODEL [-p TEXT | -f FILE | --decode IDS] [options]",
-    .details = "Prints one token per line, its id and its bytes in quotes. Without -p, -f and --decode the text comes from "
-               "a pipe. Only the tokenizer files of the model are needed.",
+    .details = "Prints one token per line, its id and its bytes in quotes. Without -p, -f and --decode the text comes "
+               "from a pipe. Only the tokenizer files of the model are needed.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct tokenize_values),

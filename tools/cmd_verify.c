@@ -57,7 +57,7 @@ static sluice_status check_shape(struct expected_shape *e, const char *path, con
                                  size_t n_dims, sluice_error *error)
 {
     bool fits = n_dims == e->n_dims;
-    char text[160] = "";
+    char text[256] = "";
     size_t used = 0;
     for (size_t i = 0; i < e->n_dims; i++) {
         if (fits && e->dims[i] >= 0 && (size_t)e->dims[i] != shape[i]) fits = false;
@@ -163,7 +163,8 @@ static sluice_status read_arrays(struct reference *r, const sluice_arrays *array
     r->n_moe_layers = choices.found[0];
     r->top_k = choices.found[2];
     struct expected_shape gaps = {2, {(int64_t)r->n_moe_layers, n}, {0}};
-    if (!status && r->experts) status = read_array(arrays, r->path, ARRAY_FLOAT, "router_gap", true, &gaps, &gap, error);
+    if (!status && r->experts)
+        status = read_array(arrays, r->path, ARRAY_FLOAT, "router_gap", true, &gaps, &gap, error);
     r->router_gap = gap;
     return status;
 }
@@ -448,9 +449,9 @@ const struct command command_verify = {
     .name = "verify",
     .summary = "compare a model's results with reference values of another implementation",
     .usage = "MODEL --reference FILE [-t N] [--json]",
-    .details = "Prints how far the logits and the choices of experts are from the reference, and \"agrees\" or \"DIFFERS\". "
-               "Limits: float32 weights, normalised mean squared error (NMSE) 1e-10 and largest difference 1e-4; others, "
-               "NMSE 1e-8. Exit code 2 when it differs.",
+    .details = "Prints how far the logits and the choices of experts are from the reference, and \"agrees\" or "
+               "\"DIFFERS\". Limits: float32 weights, normalised mean squared error (NMSE) 1e-10 and largest "
+               "difference 1e-4; others, NMSE 1e-8. Exit code 2 when it differs.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct verify_values),

@@ -128,7 +128,7 @@ sluice_status input_parse_ids(struct input_tokens *out, const char *option, cons
 sluice_status input_tokenize(struct input_tokens *out, const sluice_engine *engine, const struct input_text *text,
                              unsigned flags, sluice_error *error)
 {
-    /* A token has at least one byte, apart from the few that the tokenizer adds, so one call is nearly always enough. */
+    /* A token has at least one byte, apart from the few that the tokenizer adds: one call is nearly always enough. */
     size_t capacity = text->length + 16;
     *out = (struct input_tokens){0};
     for (;;) {

@@ -69,8 +69,8 @@ json_t *run_report_json(const struct run_figures *f, const sluice_sampling *s)
     struct rates r = compute_rates(f);
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, f->logits_hash);
-    json_t *prefill = json_pack("{s:I, s:f, s:f}", "tokens", (json_int_t)prefilled_tokens(f), "seconds", f->prefill_seconds,
-                                "tokens_per_second", r.prefill_per_second);
+    json_t *prefill = json_pack("{s:I, s:f, s:f}", "tokens", (json_int_t)prefilled_tokens(f), "seconds",
+                                f->prefill_seconds, "tokens_per_second", r.prefill_per_second);
     json_t *decode = json_pack("{s:I, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)f->decode.decode_tokens, "seconds",
                                f->decode.decode_seconds, "tokens_per_second", r.decode_per_second, "bytes_per_token",
                                r.bytes_per_token, "bytes_per_second", r.bytes_per_second);

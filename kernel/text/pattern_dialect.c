@@ -6,6 +6,7 @@
  *   \w                a class of properties        PCRE2 10.42 leaves out marks and connectors
  *   \p{Han}           \p{sc:Han}                   PCRE2 means "Han and what is used with it"
  *   \h \v \uHHHH      [0-9a-fA-F] \x0b \x{HHHH}    other meanings
+ *   \p{S}             with newer emoji            PCRE2 10.42 has Unicode 14, the reference 16
  *   {1,3}+            (?:x{1,3})+                  possessive in PCRE2, a loop of loops in Ruby
  *   {,3}              {0,3}                        literal text in PCRE2
  *   (?m:              (?s:                         dot matches newline
@@ -19,6 +20,9 @@
 #include "text/pattern.h"
 #include "text/vocab_internal.h"
 
+/* Symbols of Unicode 15 and 16, and the block that later ones go to. Other new characters are left out: rare scripts,
+ * whose letters then stand as pieces of their own. */
+#define NEW_SYMBOLS "\\x{1f6dc}\\x{1f774}-\\x{1f77f}\\x{1f7d9}\\x{1fa70}-\\x{1faff}"
 #define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 struct translation {
@@ -59,7 +63,7 @@ static bool is_alnum(char c)
 
 /* \p{Name}, \P{Name}, \p{^Name}; `at` is after the p. One or two letters are a general category, the few long names
  * below are properties, all other long names scripts. */
-static sluice_status put_property(struct translation *t, char kind)
+static sluice_status put_property(struct translation *t, char kind, bool in_class)
 {
     static const char *const properties[] = {"Alphabetic", "White_Space", "Uppercase", "Lowercase", "Emoji", "Any"};
     size_t begin = t->at, name = begin + 1;
@@ -71,11 +75,18 @@ static sluice_status put_property(struct translation *t, char kind)
     bool script = end - name > 2;
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
         if (strlen(properties[i]) == end - name && memcmp(properties[i], t->in + name, end - name) == 0) script = false;
-    char text[64];
-    int n = snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "",
-                     (int)(end - name), t->in + name);
     t->at = end + 1;
-    return put(t, text, (size_t)n);
+    size_t bytes = end - name;
+    bool symbols = (bytes == 1 && t->in[name] == 'S') || (bytes == 2 && memcmp(t->in + name, "So", 2) == 0);
+    char text[128];
+    if (symbols && !negated && (kind == 'p' || !in_class)) {
+        const char *open = in_class ? "" : kind == 'p' ? "[" : "[^";
+        snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, (int)bytes, t->in + name, in_class ? "" : "]");
+        return put_text(t, text);
+    }
+    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "",
+                     (int)bytes, t->in + name);
+    return put_text(t, text);
 }
 
 /* \xHH (ASCII only: above, Ruby means a byte), \x{H...}, \uHHHH. */
@@ -111,7 +122,7 @@ static sluice_status put_escape(struct translation *t, bool in_class)
     case 'h': return put_text(t, in_class ? "0-9a-fA-F" : "[0-9a-fA-F]");
     case 'v': return put_text(t, "\\x0b");
     case 'p':
-    case 'P': return put_property(t, c);
+    case 'P': return put_property(t, c, in_class);
     case 'x':
     case 'u': return put_code_point(t, c, offset);
     case 'd': case 'D': case 'r': case 'n': case 't': case 'f': case 'a': case 'e':

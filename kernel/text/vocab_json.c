@@ -52,7 +52,10 @@ sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_byt
     sluice_status status = check_depth(data, n, f);
     if (status) return status;
     json_error_t error;
-    json_t *root = json_loadb(data, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    json_t *root = json_loadb(data, n, flags, &error);
+    if (!root && json_error_code(&error) == json_error_numeric_overflow) /* model_max_length is often 10^30 */
+        root = json_loadb(data, n, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (!root) {
         if (json_error_code(&error) == json_error_out_of_memory) return fail_no_memory(f);
         return fail(f, SLUICE_FORMAT, "line %d: %s", error.line, json_reason(&error));

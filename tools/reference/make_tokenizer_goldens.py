@@ -25,6 +25,7 @@ import lzma
 import pathlib
 import random
 import tempfile
+import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -78,13 +79,21 @@ POOLS = [
 ]
 
 
+def random_old_char(rng):
+    """A character that every library's tables know alike: assigned in Unicode 3.2."""
+    while True:
+        char = chr(rng.choice([rng.randint(0x80, 0x2fff), rng.randint(0x3000, 0xd7ff), rng.randint(0x10000, 0x1d7ff)]))
+        if unicodedata.ucd_3_2_0.category(char) != "Cn":
+            return char
+
+
 def random_string(rng):
     parts = []
     for _ in range(rng.randint(1, 14)):
         if rng.random() < 0.06:
             parts.append(rng.choice(SPECIAL))
         elif rng.random() < 0.05:
-            parts.append(chr(rng.choice([rng.randint(0x80, 0x2fff), rng.randint(0x3000, 0xd7ff), rng.randint(0x10000, 0x1ffff)])))
+            parts.append(random_old_char(rng))
         else:
             pool = rng.choice(POOLS if rng.random() < 0.6 else POOLS[:8])
             parts.append("".join(rng.choice(pool) for _ in range(rng.choice([1, 1, 2, 3, 4, 6, 9]))))

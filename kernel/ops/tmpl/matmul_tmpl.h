@@ -29,7 +29,7 @@ enum {
     PANEL_ROWS = 16,
     MAX_PANELS = 4,
     TOKEN_GROUP = 120,     /* x 512 floats = 240 KiB */
-    PREFETCH_BYTES = 2048, /* ahead of a column that is used only once */
+    PREFETCH_BYTES = 2048, /* ahead of the column in use, when one token reads each column once */
 };
 
 #define JOIN_(a, b) a##b
@@ -39,7 +39,7 @@ enum {
 #define LAYOUT_NAME(what) JOIN(MATMUL_LAYOUT, what)
 
 typedef void tile_function(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x,
-                           int k0, int k1, bool first);
+                           int k0, int k1, const unsigned char *ahead, ptrdiff_t ahead_step);
 
 /* dst: m rows of x in token tiles. */
 static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
@@ -55,23 +55,25 @@ static size_t matmul_scratch_bytes(int k)
 
 #endif
 
-/* y [t][panel rows], t < n_t, p < n_p: sums over columns k0 .. k1, stored if `first`, else added. w: first panel,
- * x: first activation [k][n_t] of the tile. n_t and n_p are constants. */
+/* y [t][panel rows], t < n_t, p < n_p: sums over columns k0 .. k1, stored if k0 is 0, else added. w: first panel,
+ * x: first activation [k][n_t] of the tile. n_t and n_p are constants. Meanwhile fetches into L2 what comes next: every
+ * two columns, ahead_step bytes of each panel from `ahead` on. */
 ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes,
-                                  const float *x, int k0, int k1, bool first, int n_t, int n_p)
+                                      const float *x, int k0, int k1, const unsigned char *ahead,
+                                      ptrdiff_t ahead_step, int n_t, int n_p)
 {
+    enum { LINE = 64, PAIR_BYTES = 2 * LAYOUT_NAME(_column_bytes) };
     vec16 sum[MATMUL_MAX_TOKENS][MAX_PANELS];
     UNROLL for (int t = 0; t < n_t; t++)
         UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_broadcast(0.0f);
 
     const float *step = x + (ptrdiff_t)k0 * n_t;
     int i = k0; /* even: MATMUL_K_BLOCK is */
-    for (; i + 1 < k1; i += 2, step += 2 * n_t) {
+    for (; i + 1 < k1; i += 2, step += 2 * n_t, ahead += ahead_step) {
         vec16 column[MAX_PANELS];
         UNROLL for (int p = 0; p < n_p; p++) {
-            const unsigned char *ahead = w + p * panel_bytes + i * LAYOUT_NAME(_column_bytes) + PREFETCH_BYTES;
-            if (n_t == 1) __builtin_prefetch(ahead);
-            if (n_t == 1 && LAYOUT_NAME(_column_bytes) == 64) __builtin_prefetch(ahead + 64);
+            __builtin_prefetch(ahead + p * panel_bytes, 0, 2);
+            if (PAIR_BYTES > LINE) __builtin_prefetch(ahead + p * panel_bytes + LINE, 0, 2);
             column[p] = LAYOUT_NAME(_first)(w + p * panel_bytes, i);
         }
         UNROLL for (int t = 0; t < n_t; t++) {
@@ -95,16 +97,16 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
     UNROLL for (int t = 0; t < n_t; t++)
         UNROLL for (int p = 0; p < n_p; p++) {
             float *to = y + t * ldy + p * PANEL_ROWS;
-            vec16_store(to, first ? sum[t][p] : vec16_add(vec16_load(to), sum[t][p]));
+            vec16_store(to, k0 == 0 ? sum[t][p] : vec16_add(vec16_load(to), sum[t][p]));
         }
 }
 
 #define TILE(tokens, panels)                                                                                      \
-    static void JOIN(LAYOUT_NAME(_tile_), tokens##x##panels)(float *y, ptrdiff_t ldy, const unsigned char *w,     \
-                                                             ptrdiff_t panel_bytes, const float *x, int k0,       \
-                                                             int k1, bool first)                                  \
+    static void JOIN(LAYOUT_NAME(_tile_), tokens##x##panels)(                                                     \
+        float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x, int k0, int k1,   \
+        const unsigned char *ahead, ptrdiff_t ahead_step)                                                         \
     {                                                                                                             \
-        LAYOUT_NAME(_tile)(y, ldy, w, panel_bytes, x, k0, k1, first, tokens, panels);                             \
+        LAYOUT_NAME(_tile)(y, ldy, w, panel_bytes, x, k0, k1, ahead, ahead_step, tokens, panels);                 \
     }
 MATMUL_TILES(TILE)
 #undef TILE
@@ -116,23 +118,34 @@ static tile_function *const LAYOUT_NAME(_tiles)[MATMUL_MAX_TOKENS + 1][MAX_PANEL
 #undef TILE
 };
 
-/* Tokens t0 .. t1 (whole tiles of the m) times the panels of rows row0 .. row1. */
+/* Tokens t0 .. t1 (n_tiles whole tiles of the m) times the panels of rows row0 .. row1. */
 static void LAYOUT_NAME(_group)(float *y, ptrdiff_t ldy, const unsigned char *w, const float *x, int row0, int row1,
-                            int t0, int t1, int m, int k)
+                                int t0, int t1, int n_tiles, int m, int k)
 {
-    const int multiple = LAYOUT_NAME(_k_multiple);
-    const ptrdiff_t panel_bytes = (ptrdiff_t)((k + multiple - 1) / multiple * multiple) * LAYOUT_NAME(_column_bytes);
+    const int multiple = LAYOUT_NAME(_k_multiple), widest = token_tile_width(t0, m, MATMUL_MAX_TOKENS);
+    const ptrdiff_t column_bytes = LAYOUT_NAME(_column_bytes);
+    const ptrdiff_t panel_bytes = (ptrdiff_t)((k + multiple - 1) / multiple * multiple) * column_bytes;
     for (int k0 = 0, k1; k0 < k; k0 = k1) {
         k1 = k - k0 > MATMUL_K_BLOCK ? k0 + MATMUL_K_BLOCK : k;
         for (int row = row0, n_p; row < row1; row += n_p * PANEL_ROWS) {
-            int widest = token_tile_width(t0, m, MATMUL_MAX_TOKENS), left = (row1 - row) / PANEL_ROWS;
+            int left = (row1 - row) / PANEL_ROWS;
             n_p = left < MAX_PANELS ? left : MAX_PANELS;
             while (!LAYOUT_NAME(_tiles)[widest][n_p]) n_p--;
             const unsigned char *panel = w + row / PANEL_ROWS * panel_bytes;
-            for (int t = t0, n_t; t < t1; t += n_t) {
+
+            /* One token: a little ahead in the same panels. More: each tile fetches its share of the block that comes
+             * after the last tile, the next panels' or the first panels' of the next k; nothing beyond the range. */
+            const unsigned char *ahead = panel + k0 * column_bytes + PREFETCH_BYTES;
+            ptrdiff_t ahead_step = 2 * column_bytes;
+            if (m > 1) {
+                ahead = left > n_p ? panel + n_p * panel_bytes + k0 * column_bytes
+                                   : w + row0 / PANEL_ROWS * panel_bytes + (k1 < k ? k1 : k0) * column_bytes;
+                ahead_step = 2 * column_bytes / n_tiles;
+            }
+            for (int t = t0, n_t; t < t1; t += n_t, ahead += (k1 - k0) / 2 * ahead_step) {
                 n_t = token_tile_width(t, m, MATMUL_MAX_TOKENS);
                 LAYOUT_NAME(_tiles)[n_t][n_p](y + t * ldy + row, ldy, panel, panel_bytes, x + (ptrdiff_t)t * k, k0, k1,
-                                          k0 == 0);
+                                              ahead, ahead_step);
             }
         }
     }
@@ -144,8 +157,9 @@ static void LAYOUT_NAME(_run)(float *y, ptrdiff_t ldy, const void *w, const void
     ASSUME(row0 >= 0 && row0 % PANEL_ROWS == 0 && row1 % PANEL_ROWS == 0 && m >= 1 && k >= 1);
     (void)scratch;
     for (int t0 = 0, t1; t0 < m; t0 = t1) {
-        for (t1 = t0; t1 < m && t1 - t0 < TOKEN_GROUP;) t1 += token_tile_width(t1, m, MATMUL_MAX_TOKENS);
-        LAYOUT_NAME(_group)(y, ldy, w, x, row0, row1, t0, t1, m, k);
+        int n_tiles = 0;
+        for (t1 = t0; t1 < m && t1 - t0 < TOKEN_GROUP; n_tiles++) t1 += token_tile_width(t1, m, MATMUL_MAX_TOKENS);
+        LAYOUT_NAME(_group)(y, ldy, w, x, row0, row1, t0, t1, n_tiles, m, k);
     }
 }
 
