@@ -1,4 +1,4 @@
-/* What this machine can read per second, and its peak of fused multiply-adds on floats: the roofs of everything else. */
+/* What this machine can read per second, and its peak of fused multiply-adds on floats: the roofs of the rest. */
 #include <stdio.h>
 
 #include "bench/harness.h"

@@ -13,8 +13,8 @@
 #define BENCH_COMMIT "unknown"
 #endif
 
-enum { N_SAMPLES = 15 };
-static const double sample_ns = 4e6; /* a sample repeats the body until it has taken about this long */
+enum { N_SAMPLES = 31 };
+static const double sample_ns = 1e6; /* a sample repeats the body until it has taken about this long */
 
 static double now_ns(void)
 {
@@ -85,8 +85,8 @@ struct bench_time bench_run(struct bench_case c)
     snprintf(machine, sizeof machine, "%s", cpu_model_name());
     for (char *p = machine; *p; p++)
         if (*p == ',') *p = ' ';
-    printf("%s,%s,%d,%s,%s,%.0f,%.0f,%.0f,%.2f,%.2f,", BENCH_COMMIT, machine, c.threads, c.variant, c.shape, t.median_ns,
-           t.lower_ns, t.upper_ns, c.bytes / t.median_ns, c.flops / t.median_ns);
+    printf("%s,%s,%d,%s,%s,%.0f,%.0f,%.0f,%.2f,%.2f,", BENCH_COMMIT, machine, c.threads, c.variant, c.shape,
+           t.median_ns, t.lower_ns, t.upper_ns, c.bytes / t.median_ns, c.flops / t.median_ns);
     /* Neighbours only ever add time, and not the same to both: the best samples are compared. */
     if (c.roof) printf("%.1f", 100.0 * (c.body_work / body[0]) / (c.roof_work / roof[0]));
     putchar('\n');

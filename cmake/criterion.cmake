@@ -26,10 +26,11 @@ function(sluice_criterion target)
     set(timeout 1200)
   endif()
 
-  # Waiting threads sleep, because several programs share the cores. ThreadSanitizer does not know what happens inside
-  # libraries that it did not compile (libomp's own locks), so it keeps silent about them.
+  # Waiting threads sleep, because several programs share the cores. Tests ask for impossible amounts of memory, and
+  # AddressSanitizer should answer like malloc. ThreadSanitizer does not know what happens inside libraries that it did
+  # not compile (libomp's own locks), so it keeps silent about them.
   set(environment OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 UBSAN_OPTIONS=print_stacktrace=1
-    TSAN_OPTIONS=ignore_noninstrumented_modules=1)
+    ASAN_OPTIONS=allocator_may_return_null=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1)
 
   # ctest runs several programs at a time; inside one program the tests follow each other, each with its own team.
   add_test(NAME ${arg_NAME} COMMAND ${target} --jobs 1 ${arg_ARGS})

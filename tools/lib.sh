@@ -159,7 +159,8 @@ build_dir() { # <preset>
 drop_foreign_cache() {
     local cache=$1/CMakeCache.txt
     [[ -f $cache ]] || return 0
-    grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" || rm -rf "$cache" "$1/CMakeFiles"
+    grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" && return 0
+    rm -rf "$cache" "$1/CMakeFiles" "$1/build.ninja" "$1/.ninja_deps" "$1/.ninja_log"
 }
 
 # configure <preset> <cmake options...>

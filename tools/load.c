@@ -48,6 +48,7 @@ static void show_warning(void *context, const char *text)
 sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags,
                           sluice_error *error)
 {
+    if (!*path) return set_error(error, SLUICE_ARGUMENT, "the name of the model is empty");
     struct progress bar = progress_begin("loading", PROGRESS_BYTES);
     sluice_engine_options options = sluice_engine_options_default();
     options.n_threads = (int)n_threads;

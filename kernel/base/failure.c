@@ -35,7 +35,7 @@ char *escape_text(char *out, size_t cap, const char *text, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     size_t shown = n > 64 ? 64 : n, o = 0;
-    for (size_t i = 0; i < shown && o + 8 < cap; i++) {
+    for (size_t i = 0; i < shown && o + 8 <= cap; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
             out[o++] = (char)c;

@@ -1,5 +1,5 @@
 /* The packed layouts of float matrices: size, packing, and reading one row back. What they look like is drawn in
- * panel.h; nothing here depends on an instruction set, since packing is bound by memory once it moves whole cache lines.
+ * panel.h; nothing here depends on an instruction set, since packing is bound by memory once it moves whole lines.
  *
  * Sizes of a matrix fit in size_t because the caller has already found room for the file's matrix. */
 #include <string.h>
@@ -95,7 +95,7 @@ const struct panel_layout layout_f16_r16 = {
     .packed_bytes = f16_r16_packed_bytes, .pack = f16_r16_pack, .get_row = f16_r16_get_row,
 };
 
-/* ---- bf16_r16k2: column = a pair of bfloat16 of 16 rows; one shift or one mask per vector makes floats of a pair ---- */
+/* ---- bf16_r16k2: column = a pair of bfloat16 of 16 rows; a shift and a mask make vectors of floats of it ---- */
 
 static size_t bf16_r16k2_packed_bytes(int n, int k)
 {

@@ -25,14 +25,16 @@ enum {
     KEY_PANEL = 16,
     /* Attention works in blocks of this many positions, cut at absolute multiples of it. */
     ATTENTION_BLOCK = 512,
-    MATMUL_K_BLOCK = 512, /* matmul: fused multiply-adds in ascending k within a block from zero, blocks added in order */
+    MATMUL_K_BLOCK = 512, /* of the order of sums of weight products (panel.h) */
 };
 
 /* One block of keys and values of one kv head, seen by `n_q` query vectors that share the visible range. */
 struct attention_block {
     const float *q;     /* [n_q, head_dim], row stride q_stride, already rotated, NOT scaled */
     ptrdiff_t q_stride; /* floats */
-    const float *k;     /* key panels of the block: panel p at k + p * KEY_PANEL * head_dim */
+    /* Key panels of the block: panel p at k + p * KEY_PANEL * head_dim. Panels with a visible position are read whole,
+     * and their hidden positions may hold anything, NaN included. Hidden rows of v are not read. */
+    const float *k;
     const float *v;     /* [n_positions, v_head_dim] of the block, rows v_stride floats apart */
     ptrdiff_t v_stride;
     int n_q, head_dim, v_head_dim;

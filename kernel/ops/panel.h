@@ -20,7 +20,8 @@
 struct panel_layout {
     const char *name;  /* "bf16_r16k2": weight dtype, rows per panel, interleave along k */
     enum dtype weight; /* the file's dtype that it accepts */
-    int nr, kr;        /* rows per panel; k must be a multiple of kr. n is padded to nr with zero rows */
+    int nr, kr;        /* rows per panel; k must be a multiple of kr (floats: 1, an odd k is padded).
+                        * n is padded to nr with zero rows */
     size_t (*packed_bytes)(int n, int k);
     /* Packs rows [row0, row1) of the file's matrix (row0 a multiple of nr; row1 too, or n): src points at row row0,
      * rows are src_row_bytes apart, elements little-endian and maybe unaligned; dst is the start of the WHOLE packed

@@ -85,7 +85,7 @@ static sluice_status put_property(struct translation *t, char kind, bool in_clas
         return put_text(t, text);
     }
     snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "",
-                     (int)bytes, t->in + name);
+             (int)bytes, t->in + name);
     return put_text(t, text);
 }
 

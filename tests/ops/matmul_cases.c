@@ -116,7 +116,8 @@ static const char *check_bound(const struct panel_kernel *kernel, const struct p
     const char *wrong = NULL;
     if (!exact) abort();
     for (int t = 0; t < p->m && !wrong; t++) {
-        const float *x = (const float *)p->x.data + (size_t)t * (size_t)p->k, *row = y + (size_t)t * (size_t)p->n_padded;
+        const float *x = (const float *)p->x.data + (size_t)t * (size_t)p->k;
+        const float *row = y + (size_t)t * (size_t)p->n_padded;
         for (int r = 0; r < p->n && !wrong; r++) {
             double sum = 0.0, magnitude = 0.0;
             for (int i = 0; i < p->k; i++) {
@@ -168,7 +169,8 @@ const char *check_kernel_parity(const struct panel_kernel *kernel)
 
 const char *check_kernel_bound(const struct panel_kernel *kernel)
 {
-    static const int shapes[][3] = {{1, 1, 1}, {100, 64, 3}, {33, 513, 2}, {48, 1100, 9}, {16, 4096, 1}, {300, 700, 33}};
+    static const int shapes[][3] = {{1, 1, 1},     {100, 64, 3},  {33, 513, 2},
+                                    {48, 1100, 9}, {16, 4096, 1}, {300, 700, 33}};
     const char *wrong = NULL;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !wrong; i++) {
         struct problem p = problem_make(kernel->layout, shapes[i][0], shapes[i][1], shapes[i][2], false, i);
@@ -192,9 +194,11 @@ const char *check_kernel_independence(const struct panel_kernel *kernel)
         int rows[M];
         for (int t = 0; t < m; t++) rows[t] = (t * 7 + m) % M;
         wrong = multiply(&part, kernel, &p, rows, m, m % 2 ? kernel->layout->nr : 3 * kernel->layout->nr);
-        for (int t = 0; t < m && !wrong; t++)
-            if (first_difference((float *)part.data + t * p.n_padded, (float *)whole.data + rows[t] * p.n_padded, N) >= 0)
-                wrong = "a row depends on m, on the range or on other rows";
+        for (int t = 0; t < m && !wrong; t++) {
+            const float *got = (float *)part.data + t * p.n_padded;
+            const float *want = (float *)whole.data + rows[t] * p.n_padded;
+            if (first_difference(got, want, N) >= 0) wrong = "a row depends on m, on the range or on other rows";
+        }
         guarded_free(&part);
     }
     guarded_free(&whole);

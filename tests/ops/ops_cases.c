@@ -90,7 +90,8 @@ static const char *check_elementwise(const struct op_variant *variant, void (*sc
                 wrong = compare_output(variant->name, &out, want, n, values);
             }
             for (int i = 0; i < n_inputs; i++) {
-                if (!wrong && guarded_damage(&in[i])) wrong = report(variant->name, "input written", n, values, 0, 0, 0);
+                const char *damage = guarded_damage(&in[i]);
+                if (!wrong && damage) wrong = report(variant->name, damage, n, values, i, 0.0f, 0.0f);
                 guarded_free(&in[i]);
             }
             guarded_free(&out);
@@ -99,7 +100,7 @@ static const char *check_elementwise(const struct op_variant *variant, void (*sc
     return wrong;
 }
 
-/* ANY(member, pointer): the untyped pointer back as the type of the member of struct ops. */
+/* TYPED(member, pointer): the untyped pointer back as the type of the member of struct ops. */
 #define TYPED(member, pointer) ((__typeof__(((struct ops *)0)->member))(pointer))
 #define UNTYPED(function) ((void (*)(void))(function))
 

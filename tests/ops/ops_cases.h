@@ -1,6 +1,6 @@
 /* What the tests of kernel/ops share: the list of operation variants, and the checks of one variant against scalar.
  * A check returns NULL, or a sentence about the first thing that is wrong. The Criterion tests and the plain program
- * for emulated machines (test_ops_plain.c) both run them. */
+ * for emulated machines (plain/run_checks.c) both run them. */
 #ifndef TESTS_OPS_OPS_CASES_H
 #define TESTS_OPS_OPS_CASES_H
 

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/float16.h"
 #include "ops/scalar/exp.h"
@@ -37,15 +38,14 @@ Test(exp, special_values)
     cr_assert(isnan(exp_scalar(-NAN)));
 }
 
-/* silu(x) * 1 shows every bit of exp(-x): 1 + e is exact enough to differ whenever e does, and is compared as a whole
- * over all magnitudes. */
+/* Through silu(x) * 1 = x / (1 + exp(-x)) over all magnitudes; softmax and attention show the smaller exponentials. */
 Test(exp, vector_forms_have_the_bits_of_scalar)
 {
     enum { N = 4096 };
     static float x[N], one[N], want[N], got[N];
     for (int i = 0; i < N; i++) one[i] = 1.0f;
     for (int v = 0; v < n_op_variants; v++) {
-        if (op_variants[v].check != op_variants[2].check || missing_feature(op_variants[v].needs)) continue;
+        if (strncmp(op_variants[v].name, "silu_mul_", 9) || missing_feature(op_variants[v].needs)) continue;
         __typeof__(((struct ops *)0)->silu_mul) silu_mul =
             (__typeof__(((struct ops *)0)->silu_mul))op_variants[v].function;
         for (uint32_t bits = 0, i = 0; bits < 0xffff0000u; bits += 1021) {

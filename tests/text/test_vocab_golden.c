@@ -79,6 +79,7 @@ static void check_encode(struct golden *g, size_t i, unsigned flags, const int32
 
 static void check_decode(struct golden *g, size_t i, unsigned flags, const int32_t *ids, size_t n, const json_t *expected)
 {
+    if (json_is_null(expected)) return; /* the one known difference, see decode.c */
     struct text_buffer out = decode_all(g->vocab, ids, n, flags | VOCAB_DECODE_REPLACE);
     if (out.n != json_string_length(expected) || memcmp(out.data, json_string_value(expected), out.n) != 0)
         report(g, i, flags & VOCAB_DECODE_SPECIAL ? "texts" : "texts without special tokens");

@@ -106,6 +106,7 @@ test_usage_errors() {
 test_bad_inputs() {
     refuse 3 '' run "$work/missing" -p x
     refuse 3 '' inspect "$work/missing"
+    refuse 1 'the name of the model is empty' inspect ''
     refuse 3 '-f ".*missing": No such file or directory' run "$demo" -f "$work/missing"
     refuse 3 '-f ".*": Is a directory' run "$demo" -f "$work"
     refuse 1 '-p: not UTF-8 at byte 2 \(0xff\)' run "$demo" -p $'ab\xff'
@@ -226,7 +227,8 @@ test_inspect() {
     check "inspect folds equal layers" grep -qE '^  layers 0-[0-9]+: ' "$out"
     check "inspect ends with the answer" test "$(tail -n 1 "$out")" = 'fits here: yes'
     accept inspect "$demo" --layers -c 16
-    check "inspect --layers does not fold" sh -c '! grep -qE "^  layers 0-" "$1" && grep -q "^  layer 1: " "$1"' sh "$out"
+    check "inspect --layers does not fold" sh -c '! grep -qE "^  layers 0-" "$1"' sh "$out"
+    check "inspect --layers shows every layer" grep -q '^  layer 1: ' "$out"
     check "-c reaches the forecast" grep -q 'session of 16 tokens' "$out"
     accept inspect "$dense"
     check "a dense model has no experts" sh -c '! grep -q "^experts" "$1"' sh "$out"
@@ -249,9 +251,11 @@ test_logits() {
     accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/a.npy" --router-out "$work/e.npy" --layers "$work/layers"
     check "nothing on standard output" test ! -s "$out"
     check "magic number" test "$(magic "$work/a.npy")" = 934e554d50590100
-    check "header of the logits" test "$(dict "$work/a.npy")" = "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 80), }"
+    check "header of the logits" test "$(dict "$work/a.npy")" = \
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 80), }"
     check "size of the logits" test "$(wc -c <"$work/a.npy")" = $((128 + 5 * 80 * 4))
-    check "header of the experts" test "$(dict "$work/e.npy")" = "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 5, 2), }"
+    check "header of the experts" test "$(dict "$work/e.npy")" = \
+        "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 5, 2), }"
     check "six files of layers" test "$(ls "$work/layers" | tr '\n' ' ')" = \
         'attention.npy expert_weights.npy experts.npy ffn.npy hidden.npy router_scores.npy '
     check "experts are the same in both files" cmp -s "$work/e.npy" "$work/layers/experts.npy"
@@ -263,10 +267,13 @@ test_logits() {
     accept logits "$demo" -p 'Once upon a time' -o "$work/b.npy"
 
     rm -f "$work/b.npy"
-    refuse 3 '--layers: ".*layers": exists and is not empty' logits "$tiny" --tokens 1 -o "$work/b.npy" --layers "$work/layers"
-    refuse 1 '--router-out: this model has no experts' logits "$dense" --tokens 1 -o "$work/b.npy" --router-out "$work/x.npy"
+    refuse 3 '--layers: ".*layers": exists and is not empty' \
+        logits "$tiny" --tokens 1 -o "$work/b.npy" --layers "$work/layers"
+    refuse 1 '--router-out: this model has no experts' \
+        logits "$dense" --tokens 1 -o "$work/b.npy" --router-out "$work/x.npy"
     refuse 1 '' logits "$tiny" --tokens 1,80 -o "$work/b.npy" --layers "$work/new"
-    refuse 3 '"/nonexistent/b.npy": No such file or directory' logits "$tiny" --tokens 1 -o /nonexistent/b.npy --layers "$work/new"
+    refuse 3 '"/nonexistent/b.npy": No such file or directory' \
+        logits "$tiny" --tokens 1 -o /nonexistent/b.npy --layers "$work/new"
     refuse 3 '"/dev/full": exists and is not a regular file' logits "$tiny" --tokens 1 -o /dev/full
     refuse 3 '"/nonexistent/e.npy"' logits "$tiny" --tokens 1 -o "$work/b.npy" --router-out /nonexistent/e.npy
     refuse 1 'no text is given' logits "$tiny" -o "$work/b.npy"

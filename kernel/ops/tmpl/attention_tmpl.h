@@ -1,5 +1,5 @@
-/* Attention over one block of positions, over vec16. Include after vector_tmpl.h; scalar/attention.c says in plain loops
- * what is computed, and every sum here has the same order.
+/* Attention over one block of positions, over vec16. Include after vector_tmpl.h; scalar/attention.c says in plain
+ * loops what is computed, and every sum here has the same order.
  *
  *   1. scores: 16 positions are one vector; a tile of queries x key panels stays in registers while d runs.
  *   2. softmax: per query, maximum and exponentials of the block, and the factor that shrinks what went before.
@@ -83,7 +83,8 @@ static void softmax_block(const struct attention_block *b, int i)
 
 /* out += exp(score) * value for queries q0 .. q0 + n_q, positions j0 .. j1 and n_v vectors from element d on; the
  * last vector has `lanes` elements. n_q and n_v are constants, `lanes` is 16 unless n_v is 1. */
-ALWAYS_INLINE void value_tile(const struct attention_block *b, int q0, int j0, int j1, int d, int n_q, int n_v, int lanes)
+ALWAYS_INLINE void value_tile(const struct attention_block *b, int q0, int j0, int j1, int d, int n_q, int n_v,
+                              int lanes)
 {
     vec16 sum[VEC16_TILE_QUERIES][VEC16_TILE_SINGLE];
     float *out = b->out + q0 * b->out_stride + d;

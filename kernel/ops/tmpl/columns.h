@@ -1,7 +1,7 @@
 /* How 16-row panels of each layout become vec16: one column is the weights of 16 rows at one k. Include after a
  * vec_<isa>.h. For each layout L:
  *   L_column(panel, i)        column i, any i
- *   L_first / L_second(panel, i)   columns i and i + 1, i even: for pairs of 16-bit floats one memory access serves both
+ *   L_first, L_second(panel, i)   columns i and i + 1, i even: for pairs of 16-bit floats one access serves both
  *   L_column_bytes            of one column
  *   L_k_multiple              columns of a panel: k rounded up to this */
 #ifndef OPS_TMPL_COLUMNS_H

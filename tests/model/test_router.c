@@ -1,0 +1,309 @@
+/* Routing: published reference vectors, ties, values that are no numbers, and slots that hold every pair once. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "model/forward.h"
+#include "tests/support/compare.h"
+#include "tests/support/rng.h"
+
+/* A workspace with nothing but what route() needs, in blocks of exact size, so that a sanitizer sees each overrun. */
+struct bench {
+    struct layer_config config;
+    struct layer layer;
+    struct workspace ws;
+    struct routing *result; /* of the last run */
+    float *logits;          /* [n_rows, ld_experts] before routing */
+    int n_rows, n_threads;
+};
+
+static void *zeros(size_t count, size_t size)
+{
+    void *p = calloc(count ? count : 1, size);
+    cr_assert(p);
+    return p;
+}
+
+static void make_routing(struct routing *r, int n_rows, ptrdiff_t ld, int n_experts, int top_k)
+{
+    size_t slots = (size_t)(n_rows * top_k);
+    r->scores = zeros((size_t)n_rows * (size_t)ld, sizeof(float));
+    r->experts = zeros(slots, sizeof *r->experts);
+    r->weights = zeros(slots, sizeof(float));
+    r->begin = zeros((size_t)n_experts + 1, sizeof(int));
+    r->slot_row = zeros(slots, sizeof(int));
+    r->slot_weight = zeros(slots, sizeof(float));
+    r->used = zeros((size_t)n_experts, sizeof(int));
+}
+
+static void free_routing(struct routing *r)
+{
+    void *all[] = {r->scores, r->experts, r->weights, r->begin, r->slot_row, r->slot_weight, r->used};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void bench_make(struct bench *b, int n_experts, int top_k, bool normalise, int n_rows, int n_threads)
+{
+    *b = (struct bench){.n_rows = n_rows, .n_threads = n_threads};
+    b->config.router = (struct router){SCORE_SOFTMAX, normalise, n_experts, top_k};
+    b->layer.config = &b->config;
+    b->ws.ld_experts = (n_experts + 15) / 16 * 16;
+    ops_init(&b->ws.ops, cpu_features(NULL));
+    b->logits = zeros((size_t)n_rows * (size_t)b->ws.ld_experts, sizeof(float));
+    make_routing(&b->ws.routing, n_rows, b->ws.ld_experts, n_experts, top_k);
+    b->ws.own_routing = zeros((size_t)n_threads, sizeof(struct routing));
+    for (int i = 0; i < n_threads; i++)
+        make_routing(&b->ws.own_routing[i], 1, b->ws.ld_experts, n_experts, top_k);
+}
+
+static void bench_free(struct bench *b)
+{
+    free_routing(&b->ws.routing);
+    for (int i = 0; i < b->n_threads; i++) free_routing(&b->ws.own_routing[i]);
+    free(b->ws.own_routing);
+    free(b->logits);
+}
+
+static float *logits_of(struct bench *b, int row) { return b->logits + row * b->ws.ld_experts; }
+static const int32_t *experts_of(struct bench *b, int row) { return b->result->experts + row * b->config.router.top_k; }
+static const float *weights_of(struct bench *b, int row) { return b->result->weights + row * b->config.router.top_k; }
+
+static void run_route(struct thread *t, void *context)
+{
+    struct bench *b = context;
+    struct routing *r = route(&b->layer, &b->ws, b->n_rows, t);
+    if (t->id == t->n - 1) b->result = r;
+}
+
+static void bench_run(struct bench *b)
+{
+    struct team team;
+    memcpy(b->ws.routing.scores, b->logits, (size_t)b->n_rows * (size_t)b->ws.ld_experts * sizeof(float));
+    team_init(&team, b->n_threads);
+    team_run(&team, run_route, b);
+}
+
+/* In range, ascending (so never twice the same), and the slots hold every pair once, sorted by expert and row. */
+static void expect_consistent(struct bench *b)
+{
+    const struct router *router = &b->config.router;
+    const struct routing *r = b->result;
+    int n_slots = b->n_rows * router->top_k, n_used = 0;
+    for (int i = 0; i < n_slots; i++) {
+        cr_assert(r->experts[i] >= 0 && r->experts[i] < router->n_experts, "expert %d", (int)r->experts[i]);
+        if (i % router->top_k) cr_assert_lt(r->experts[i - 1], r->experts[i], "ascending");
+    }
+    cr_assert_eq(r->begin[0], 0);
+    cr_assert_eq(r->begin[router->n_experts], n_slots);
+    for (int e = 0; e < router->n_experts; e++) {
+        cr_assert_leq(r->begin[e], r->begin[e + 1]);
+        if (r->begin[e] < r->begin[e + 1]) cr_assert_eq(r->used[n_used++], e);
+        for (int slot = r->begin[e]; slot < r->begin[e + 1]; slot++) {
+            int row = r->slot_row[slot], i = 0;
+            cr_assert(row >= 0 && row < b->n_rows);
+            if (slot > r->begin[e]) cr_assert_gt(row, r->slot_row[slot - 1], "rows stay in order");
+            while (i < router->top_k && experts_of(b, row)[i] != e) i++;
+            cr_assert_lt(i, router->top_k, "row %d did not choose expert %d", row, e);
+            cr_assert_eq(memcmp(&r->slot_weight[slot], &weights_of(b, row)[i], sizeof(float)), 0);
+        }
+    }
+    cr_assert_eq(r->n_used, n_used);
+}
+
+/* ---- reference vectors -------------------------------------------------------------------------------------------------- */
+
+static const float reference[8] = {1, 2, .5f, 3, -1, 0, 2.5f, 1.5f};
+
+Test(router, reference_vectors)
+{
+    static const double plain[2] = {0.402728, 0.244267}, normalised[2] = {0.622459, 0.377541};
+    for (int normalise = 0; normalise < 2; normalise++)
+        for (int n_rows = 1; n_rows <= 3; n_rows++) {
+            struct bench b;
+            bench_make(&b, 8, 2, normalise, n_rows, 2);
+            for (int i = 0; i < n_rows; i++) memcpy(logits_of(&b, i), reference, sizeof reference);
+            bench_run(&b);
+            expect_consistent(&b);
+            for (int i = 0; i < n_rows; i++) {
+                const double *expected = normalise ? normalised : plain;
+                cr_expect(experts_of(&b, i)[0] == 3 && experts_of(&b, i)[1] == 6);
+                for (int j = 0; j < 2; j++) cr_expect_float_eq((double)weights_of(&b, i)[j], expected[j], 6e-7);
+            }
+            bench_free(&b);
+        }
+}
+
+Test(router, scores_are_the_softmax_over_all_experts)
+{
+    struct bench b;
+    bench_make(&b, 8, 2, true, 2, 1);
+    for (int i = 0; i < 2; i++) memcpy(logits_of(&b, i), reference, sizeof reference);
+    bench_run(&b);
+    double sum = 0;
+    for (int e = 0; e < 8; e++) sum += exp((double)reference[e]);
+    for (int e = 0; e < 8; e++)
+        cr_expect_float_eq((double)b.result->scores[b.ws.ld_experts + e], exp((double)reference[e]) / sum, 2e-7);
+    bench_free(&b);
+}
+
+/* The choice by sorting all experts by (score, id), for many sizes. */
+Test(router, the_best_are_chosen)
+{
+    static const int sizes[][2] = {{1, 1}, {2, 1}, {2, 2}, {8, 2}, {60, 4}, {64, 8}, {64, 64}, {128, 8}, {512, 10}, {17, 16}};
+    struct rng rng = rng_seed(28);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct bench b;
+        int n = sizes[s][0], top_k = sizes[s][1];
+        bench_make(&b, n, top_k, s % 2, 50, 2);
+        for (int row = 0; row < b.n_rows; row++)
+            for (int e = 0; e < n; e++) logits_of(&b, row)[e] = (float)rng_below(&rng, 40) / 4; /* many ties */
+        bench_run(&b);
+        expect_consistent(&b);
+        for (int row = 0; row < b.n_rows; row++) {
+            const float *logits = logits_of(&b, row);
+            double sum = 0;
+            for (int i = 0; i < top_k; i++) sum += (double)weights_of(&b, row)[i];
+            for (int e = 0, at = 0; e < n; e++) {
+                int better = 0;
+                for (int other = 0; other < n; other++)
+                    better += logits[other] > logits[e] || (logits[other] == logits[e] && other < e);
+                bool chosen = at < top_k && experts_of(&b, row)[at] == e;
+                cr_assert_eq(chosen, better < top_k, "row %d, expert %d of %d", row, e, n);
+                at += chosen;
+            }
+            if (s % 2) cr_assert_float_eq(sum, 1, 1e-5);
+        }
+        bench_free(&b);
+    }
+}
+
+Test(router, all_experts_of_a_tie_go_to_the_lower_ids)
+{
+    struct bench b;
+    bench_make(&b, 12, 5, true, 2, 1);
+    bench_run(&b); /* all logits are zero */
+    expect_consistent(&b);
+    for (int i = 0; i < 5; i++) {
+        cr_expect_eq(experts_of(&b, 1)[i], i);
+        cr_expect_float_eq(weights_of(&b, 1)[i], 0.2f, 1e-7f);
+    }
+    bench_free(&b);
+}
+
+Test(router, one_expert_alone_weighs_one_or_its_score)
+{
+    for (int normalise = 0; normalise < 2; normalise++) {
+        struct bench b;
+        bench_make(&b, 8, 1, normalise, 1, 2);
+        memcpy(logits_of(&b, 0), reference, sizeof reference);
+        bench_run(&b);
+        expect_consistent(&b);
+        cr_expect_eq(experts_of(&b, 0)[0], 3);
+        cr_expect_float_eq(weights_of(&b, 0)[0], normalise ? 1.0f : 0.402728f, 6e-7f);
+        bench_free(&b);
+    }
+}
+
+/* ---- what is no number ----------------------------------------------------------------------------------------------------- */
+
+Test(router, no_logits_lead_outside_or_twice_to_the_same_expert)
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0.0f, 1e-45f};
+    static const int sizes[][2] = {{1, 1}, {3, 1}, {8, 2}, {8, 8}, {60, 4}, {128, 8}};
+    struct rng rng = rng_seed(1);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int density = 0; density < 4; density++) {
+            struct bench b;
+            bench_make(&b, sizes[s][0], sizes[s][1], density % 2, 40, 2);
+            for (int row = 0; row < b.n_rows; row++)
+                for (int e = 0; e < sizes[s][0]; e++)
+                    logits_of(&b, row)[e] = rng_below(&rng, 4) <= (unsigned)density ? odd[rng_below(&rng, 7)]
+                                                                                    : rng_float(&rng, -3, 3);
+            bench_run(&b);
+            expect_consistent(&b);
+            bench_free(&b);
+        }
+}
+
+Test(router, rows_of_nothing_but_one_odd_value)
+{
+    static const float odd[] = {NAN, -NAN, INFINITY, -INFINITY, 3e38f, -3e38f};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        for (int n_rows = 1; n_rows <= 2; n_rows++) {
+            struct bench b;
+            bench_make(&b, 8, 3, true, n_rows, 1);
+            for (int e = 0; e < n_rows * 16; e++) b.logits[e] = odd[i];
+            bench_run(&b);
+            expect_consistent(&b);
+            for (int j = 0; j < 3; j++) cr_expect_eq(experts_of(&b, 0)[j], j, "NaN goes to the lower id, too");
+            bench_free(&b);
+        }
+}
+
+/* ---- rows and threads -------------------------------------------------------------------------------------------------------- */
+
+static void fill(struct bench *b, uint64_t seed)
+{
+    struct rng rng = rng_seed(seed);
+    rng_fill(&rng, b->logits, (size_t)b->n_rows * (size_t)b->ws.ld_experts, -4, 4);
+}
+
+Test(router, a_row_is_routed_the_same_alone_and_in_company)
+{
+    enum { ROWS = 70 };
+    struct bench many;
+    bench_make(&many, 60, 4, true, ROWS, 3);
+    fill(&many, 4);
+    bench_run(&many);
+    expect_consistent(&many);
+    for (int row = 0; row < ROWS; row++) {
+        struct bench one;
+        bench_make(&one, 60, 4, true, 1, 2);
+        memcpy(logits_of(&one, 0), logits_of(&many, row), 64 * sizeof(float));
+        bench_run(&one);
+        expect_consistent(&one);
+        cr_assert_eq(memcmp(experts_of(&one, 0), experts_of(&many, row), 4 * sizeof(int32_t)), 0);
+        cr_assert_eq(first_difference(weights_of(&one, 0), weights_of(&many, row), 4), -1);
+        bench_free(&one);
+    }
+    bench_free(&many);
+}
+
+Test(router, the_number_of_threads_changes_nothing)
+{
+    enum { ROWS = 300, EXPERTS = 128, TOP_K = 8 };
+    static const int threads[] = {1, 2, 3, 8};
+    struct bench first;
+    bench_make(&first, EXPERTS, TOP_K, true, ROWS, 1);
+    fill(&first, 9);
+    bench_run(&first);
+    expect_consistent(&first);
+    for (int i = 1; i < 4; i++) {
+        struct bench b;
+        bench_make(&b, EXPERTS, TOP_K, true, ROWS, threads[i]);
+        fill(&b, 9);
+        bench_run(&b);
+        expect_consistent(&b);
+        cr_expect_eq(memcmp(b.result->experts, first.result->experts, sizeof(int32_t) * ROWS * TOP_K), 0);
+        cr_expect_eq(memcmp(b.result->begin, first.result->begin, sizeof(int) * (EXPERTS + 1)), 0);
+        cr_expect_eq(memcmp(b.result->slot_row, first.result->slot_row, sizeof(int) * ROWS * TOP_K), 0);
+        cr_expect_eq(first_difference(b.result->slot_weight, first.result->slot_weight, ROWS * TOP_K), -1);
+        bench_free(&b);
+    }
+    bench_free(&first);
+}
+
+Test(router, all_rows_may_choose_the_same_experts)
+{
+    struct bench b;
+    bench_make(&b, 32, 2, false, 200, 2);
+    for (int row = 0; row < b.n_rows; row++) logits_of(&b, row)[31] = logits_of(&b, row)[7] = 5;
+    bench_run(&b);
+    expect_consistent(&b);
+    cr_expect_eq(b.result->n_used, 2);
+    cr_expect(b.result->used[0] == 7 && b.result->used[1] == 31);
+    cr_expect_eq(b.result->begin[31], 200);
+    bench_free(&b);
+}
