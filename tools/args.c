@@ -17,8 +17,10 @@ struct option_label {
 static struct option_label label_of(const struct option *o)
 {
     struct option_label label;
-    if (o->letter) snprintf(label.text, sizeof label.text, "-%c", o->letter);
-    else snprintf(label.text, sizeof label.text, "--%s", o->name);
+    if (o->letter)
+        snprintf(label.text, sizeof label.text, "-%c", o->letter);
+    else
+        snprintf(label.text, sizeof label.text, "--%s", o->name);
     return label;
 }
 
@@ -82,7 +84,8 @@ static sluice_status unknown_option(const struct command *c, const char *typed, 
 /* "0..256" for integers, "0 < P <= 1" for reals. */
 static void describe_range(char *out, size_t cap, const struct option *o)
 {
-    if (o->kind == OPTION_INTEGER) snprintf(out, cap, "%.0f..%.0f", o->low, o->high);
+    if (o->kind == OPTION_INTEGER)
+        snprintf(out, cap, "%.0f..%.0f", o->low, o->high);
     else
         snprintf(out, cap, "%.6g %s %s %s %.6g", o->low, o->low_open ? "<" : "<=", o->value_name,
                  o->high_open ? "<" : "<=", o->high);
@@ -104,8 +107,10 @@ static bool parse_integer(const char *text, int64_t *out)
     if (!*p) return false;
     for (; *p; p++) {
         if (*p < '0' || *p > '9') return false;
-        if (value < (uint64_t)INT64_MAX / 10) value = value * 10 + (uint64_t)(*p - '0');
-        else value = INT64_MAX; /* beyond any range of a table */
+        if (value < (uint64_t)INT64_MAX / 10)
+            value = value * 10 + (uint64_t)(*p - '0');
+        else
+            value = INT64_MAX; /* beyond any range of a table */
     }
     *out = negative ? -(int64_t)value : (int64_t)value;
     return true;
@@ -132,14 +137,21 @@ static sluice_status store_number(const struct option *o, const char *text, void
     }
     if (!parsed || !in_range(o, value)) {
         char shown[96], range[96];
-        if (parsed) snprintf(shown, sizeof shown, "%s", text);
-        else quote_bytes(shown, sizeof shown, text, strlen(text));
+        if (parsed)
+            snprintf(shown, sizeof shown, "%s", text);
+        else
+            quote_bytes(shown, sizeof shown, text, strlen(text));
         describe_range(range, sizeof range, o);
         return set_error(error, SLUICE_ARGUMENT, "%s: found %s, expected %s%s", label_of(o).text, shown,
-                         parsed ? "" : integer ? "a whole number " : "a number ", range);
+                         parsed    ? ""
+                         : integer ? "a whole number "
+                                   : "a number ",
+                         range);
     }
-    if (integer) *(struct option_integer *)field = (struct option_integer){true, whole};
-    else *(struct option_real *)field = (struct option_real){true, value};
+    if (integer)
+        *(struct option_integer *)field = (struct option_integer){true, whole};
+    else
+        *(struct option_real *)field = (struct option_real){true, value};
     return SLUICE_OK;
 }
 
@@ -148,12 +160,8 @@ static sluice_status store_value(const struct option *o, const char *text, void 
     void *field = (char *)values + o->offset;
     struct option_texts *texts = field;
     switch (o->kind) {
-    case OPTION_FLAG:
-        *(bool *)field = true;
-        return SLUICE_OK;
-    case OPTION_TEXT:
-        *(const char **)field = text;
-        return SLUICE_OK;
+    case OPTION_FLAG: *(bool *)field = true; return SLUICE_OK;
+    case OPTION_TEXT: *(const char **)field = text; return SLUICE_OK;
     case OPTION_TEXTS:
         if (texts->count == OPTION_MAX_TEXTS)
             return set_error(error, SLUICE_ARGUMENT, "%s: given more than %d times", label_of(o).text,
@@ -161,8 +169,7 @@ static sluice_status store_value(const struct option *o, const char *text, void 
         texts->items[texts->count++] = text;
         return SLUICE_OK;
     case OPTION_INTEGER:
-    case OPTION_REAL:
-        break;
+    case OPTION_REAL: break;
     }
     return store_number(o, text, field, error);
 }
@@ -221,8 +228,7 @@ static sluice_status parse_option(struct parser *p, const struct option *o, cons
         if (attached) return set_error(p->error, SLUICE_ARGUMENT, "%s: takes no value", label_of(o).text);
     } else if (!attached) {
         if (p->next == p->argc)
-            return set_error(p->error, SLUICE_ARGUMENT, "%s: the value %s is missing", label_of(o).text,
-                             o->value_name);
+            return set_error(p->error, SLUICE_ARGUMENT, "%s: the value %s is missing", label_of(o).text, o->value_name);
         value = p->argv[p->next++];
     }
     if (o->operand && *(const char **)(void *)((char *)p->values + o->offset))
@@ -279,10 +285,14 @@ sluice_status args_parse(const struct command *command, int argc, char *const *a
     sluice_status status = store_initial_values(command, values, error);
     while (!status && !p.help && p.next < argc) {
         const char *argument = argv[p.next++];
-        if (only_operands || argument[0] != '-' || !argument[1]) status = parse_operand(&p, argument);
-        else if (strcmp(argument, "--") == 0) only_operands = true;
-        else if (argument[1] == '-') status = parse_long(&p, argument);
-        else status = parse_short(&p, argument);
+        if (only_operands || argument[0] != '-' || !argument[1])
+            status = parse_operand(&p, argument);
+        else if (strcmp(argument, "--") == 0)
+            only_operands = true;
+        else if (argument[1] == '-')
+            status = parse_long(&p, argument);
+        else
+            status = parse_short(&p, argument);
     }
     if (!status && !p.help) status = check_required(&p);
     *help = p.help;

@@ -27,7 +27,7 @@ struct option_texts {
 };
 
 struct option_integer {
-    bool given;    /* false: value is the initial one of the table, or 0 */
+    bool given; /* false: value is the initial one of the table, or 0 */
     int64_t value;
 };
 
@@ -37,16 +37,16 @@ struct option_real {
 };
 
 struct option {
-    const char *name;       /* after "--"; NULL: only the letter */
-    char letter;            /* after "-"; 0: only the name */
+    const char *name; /* after "--"; NULL: only the letter */
+    char letter;      /* after "-"; 0: only the name */
     enum option_kind kind;
-    bool operand;           /* may also be given as a bare argument, in the order of the table */
+    bool operand; /* may also be given as a bare argument, in the order of the table */
     bool required;
-    size_t offset;          /* of the field in the struct of values */
-    const char *value_name; /* for help and messages, "N"; NULL for flags */
-    double low, high;       /* bounds of numbers; integers up to 2^53 are exact */
+    size_t offset;            /* of the field in the struct of values */
+    const char *value_name;   /* for help and messages, "N"; NULL for flags */
+    double low, high;         /* bounds of numbers; integers up to 2^53 are exact */
     bool low_open, high_open; /* the bound itself is not allowed */
-    const char *initial;    /* value when the option is absent, as one would type it; NULL: none */
+    const char *initial;      /* value when the option is absent, as one would type it; NULL: none */
     const char *help;
 };
 

@@ -18,6 +18,7 @@ struct inspect_values {
     bool json, layers;
 };
 
+/* clang-format off */
 static const struct option options[] = {
     OPTION_ROW_MODEL(struct inspect_values),
     {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, .offset = offsetof(struct inspect_values, context),
@@ -27,6 +28,7 @@ static const struct option options[] = {
      .help = "one line per layer, equal ones too"},
     OPTION_ROW_JSON(struct inspect_values, "one JSON object"),
 };
+/* clang-format on */
 
 /* What memory the model needs for a session of n_context positions, in bytes. */
 struct memory_need {
@@ -42,8 +44,10 @@ static struct memory_need forecast(const sluice_engine *engine, const sluice_mod
     struct memory_need need = {.n_context = n_context, .available = info->available_bytes};
     need.session = sluice_session_forecast_bytes(engine, &session);
     need.total = info->weight_bytes + need.session;
-    if (need.session == 0) need.fits = "no";
-    else need.fits = need.available == 0 ? "unknown" : need.total <= need.available ? "yes" : "no";
+    if (need.session == 0)
+        need.fits = "no";
+    else
+        need.fits = need.available == 0 ? "unknown" : need.total <= need.available ? "yes" : "no";
     return need;
 }
 
@@ -58,8 +62,10 @@ static void print_layers(const sluice_engine *engine, int n_layers, bool every_o
             bool known = sluice_engine_get_layer(engine, last + 1, next, sizeof next);
             if (!known || strcmp(line, next) != 0) break;
         }
-        if (first == last) printf("  layer %d: %s\n", first, line);
-        else printf("  layers %d-%d: %s\n", first, last, line);
+        if (first == last)
+            printf("  layer %d: %s\n", first, line);
+        else
+            printf("  layers %d-%d: %s\n", first, last, line);
     }
 }
 
@@ -73,8 +79,10 @@ static void print_memory(const sluice_model_info *info, const struct memory_need
 {
     printf("memory        %s weights + %s session of %d tokens = %s", human_bytes((double)info->weight_bytes).text,
            human_bytes((double)need->session).text, need->n_context, human_bytes((double)need->total).text);
-    if (need->available) printf(", %s available\n", human_bytes((double)need->available).text);
-    else printf(", available: unknown\n");
+    if (need->available)
+        printf(", %s available\n", human_bytes((double)need->available).text);
+    else
+        printf(", available: unknown\n");
     printf("fits here: %s\n", need->fits);
 }
 
@@ -91,8 +99,9 @@ static void print_text(const sluice_engine *engine, const sluice_model_info *inf
     printf("context       %d tokens at most, cache %s per token\n", info->n_context,
            human_bytes((double)info->cache_bytes_per_token).text);
     printf("vocabulary    %d tokens, tokenizer: %s\n", info->vocab_size, info->has_tokenizer ? "yes" : "no");
-    if (info->n_experts) printf("experts       %d, of which %d per token, in %d of %d layers\n", info->n_experts,
-                                info->top_k, info->n_moe_layers, info->n_layers);
+    if (info->n_experts)
+        printf("experts       %d, of which %d per token, in %d of %d layers\n", info->n_experts, info->top_k,
+               info->n_moe_layers, info->n_layers);
     printf("layers        %d, hidden size %d\n", info->n_layers, info->hidden_size);
     print_layers(engine, info->n_layers, every_layer);
     printf("matrices      packed for %s\n", info->isa);
@@ -130,22 +139,22 @@ static json_t *end_token_array(const sluice_model_info *info)
 
 static json_t *describe(const sluice_engine *engine, const sluice_model_info *info, const struct memory_need *need)
 {
-    json_t *object = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "model", json_string_or_null(info->path_name),
-        "architecture", json_string_or_null(info->architecture), "license", json_string_or_null(info->license),
-        "weight_dtype", json_string_or_null(info->weight_dtype), "isa", json_string_or_null(info->isa), "parameters",
-        (json_int_t)info->n_parameters, "active_parameters", (json_int_t)info->n_active_parameters, "file_bytes",
-        (json_int_t)info->file_bytes, "weight_bytes", (json_int_t)info->weight_bytes, "cache_bytes_per_token",
-        (json_int_t)info->cache_bytes_per_token);
-    json_t *shape = json_pack(
-        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:o}", "n_context", info->n_context, "vocab_size",
-        info->vocab_size, "hidden_size", info->hidden_size, "n_layers", info->n_layers, "n_moe_layers",
-        info->n_moe_layers, "n_experts", info->n_experts, "top_k", info->top_k, "has_tokenizer",
-        (int)info->has_tokenizer, "bos_token", (int)info->bos_token, "end_tokens", end_token_array(info));
-    json_t *rest = json_pack(
-        "{s:o, s:o, s:{s:i, s:I, s:I, s:I, s:s}}", "layers", lines_of_layers(engine), "matrices",
-        lines_of_matrices(engine), "memory", "n_context", need->n_context, "session_bytes", (json_int_t)need->session,
-        "total_bytes", (json_int_t)need->total, "available_bytes", (json_int_t)need->available, "fits", need->fits);
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "model", json_string_or_null(info->path_name),
+                  "architecture", json_string_or_null(info->architecture), "license",
+                  json_string_or_null(info->license), "weight_dtype", json_string_or_null(info->weight_dtype), "isa",
+                  json_string_or_null(info->isa), "parameters", (json_int_t)info->n_parameters, "active_parameters",
+                  (json_int_t)info->n_active_parameters, "file_bytes", (json_int_t)info->file_bytes, "weight_bytes",
+                  (json_int_t)info->weight_bytes, "cache_bytes_per_token", (json_int_t)info->cache_bytes_per_token);
+    json_t *shape =
+        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:o}", "n_context", info->n_context, "vocab_size",
+                  info->vocab_size, "hidden_size", info->hidden_size, "n_layers", info->n_layers, "n_moe_layers",
+                  info->n_moe_layers, "n_experts", info->n_experts, "top_k", info->top_k, "has_tokenizer",
+                  (int)info->has_tokenizer, "bos_token", (int)info->bos_token, "end_tokens", end_token_array(info));
+    json_t *rest = json_pack("{s:o, s:o, s:{s:i, s:I, s:I, s:I, s:s}}", "layers", lines_of_layers(engine), "matrices",
+                             lines_of_matrices(engine), "memory", "n_context", need->n_context, "session_bytes",
+                             (json_int_t)need->session, "total_bytes", (json_int_t)need->total, "available_bytes",
+                             (json_int_t)need->available, "fits", need->fits);
     int failed = json_object_update(object, shape) | json_object_update(object, rest);
     json_decref(shape);
     json_decref(rest);
@@ -171,8 +180,10 @@ static sluice_status inspect(const void *values, sluice_error *error)
                            info.n_context);
     if (!status) {
         struct memory_need need = forecast(engine, &info, n_context);
-        if (v->json) status = json_print_line(describe(engine, &info, &need), error);
-        else print_text(engine, &info, &need, v->layers);
+        if (v->json)
+            status = json_print_line(describe(engine, &info, &need), error);
+        else
+            print_text(engine, &info, &need, v->layers);
     }
     sluice_engine_close(&engine);
     return status;

@@ -23,6 +23,7 @@ struct logits_values {
 };
 
 #define FIELD(name) .offset = offsetof(struct logits_values, name)
+/* clang-format off */
 static const struct option options[] = {
     OPTION_ROW_MODEL(struct logits_values),
     {.name = "tokens", .kind = OPTION_TEXT, FIELD(tokens), .value_name = "IDS", .help = "token ids, 1,2,3"},
@@ -40,6 +41,7 @@ static const struct option options[] = {
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
     OPTION_ROW_NO_BOS(struct logits_values),
 };
+/* clang-format on */
 
 /* ---- files ----------------------------------------------------------------------------------------------------- */
 
@@ -81,14 +83,14 @@ static sluice_status add_file(struct files *f, enum sluice_observation what, con
     size_t layers = (size_t)(is_routing(what) ? f->info.n_moe_layers : f->info.n_layers);
     size_t shape[3] = {layers, f->n_tokens, width};
     size_t n_dims = what == SLUICE_SEE_LOGITS ? 2 : 3;
-    if (strlen(path) >= PATH_MAX) return set_error(f->error, SLUICE_IO, "a file name is too long");
-    sluice_status status = npy_create(&f->items[f->count].array, path,
-                                      what == SLUICE_SEE_EXPERTS ? NPY_INT32 : NPY_FLOAT32, shape + 3 - n_dims, n_dims,
-                                      f->error);
+    if (strlen(path) >= PATH_MAX) return set_error(f->error, SLUICE_IO, "the name of a file is too long");
+    sluice_status status =
+        npy_create(&f->items[f->count].array, path, what == SLUICE_SEE_EXPERTS ? NPY_INT32 : NPY_FLOAT32,
+                   shape + 3 - n_dims, n_dims, f->error);
     if (status) return status;
     f->items[f->count].what = what;
     f->items[f->count].width = width;
-    strcpy(f->items[f->count].path, path);
+    snprintf(f->items[f->count].path, PATH_MAX, "%s", path);
     f->count++;
     f->wanted |= 1u << what;
     return SLUICE_OK;
@@ -114,9 +116,12 @@ static sluice_status add_folder(struct files *f, const char *folder)
         enum sluice_observation what;
         const char *name;
     } rows[] = {
-        {SLUICE_SEE_ATTENTION, "attention"},           {SLUICE_SEE_ROUTER_SCORES, "router_scores"},
-        {SLUICE_SEE_EXPERTS, "experts"},               {SLUICE_SEE_EXPERT_WEIGHTS, "expert_weights"},
-        {SLUICE_SEE_FFN, "ffn"},                       {SLUICE_SEE_HIDDEN, "hidden"},
+        {SLUICE_SEE_ATTENTION, "attention"},
+        {SLUICE_SEE_ROUTER_SCORES, "router_scores"},
+        {SLUICE_SEE_EXPERTS, "experts"},
+        {SLUICE_SEE_EXPERT_WEIGHTS, "expert_weights"},
+        {SLUICE_SEE_FFN, "ffn"},
+        {SLUICE_SEE_HIDDEN, "hidden"},
     };
     char path[PATH_MAX], shown[256];
     if (mkdir(folder, 0777) == 0) {
@@ -170,8 +175,10 @@ static void see(void *context, sluice_observation what, int layer, size_t first_
 {
     struct files *f = context;
     size_t index = 0;
-    if (is_routing(what)) index = (size_t)layer_order_of(&f->routers, layer);
-    else if (what != SLUICE_SEE_LOGITS) index = (size_t)layer;
+    if (is_routing(what))
+        index = (size_t)layer_order_of(&f->routers, layer);
+    else if (what != SLUICE_SEE_LOGITS)
+        index = (size_t)layer;
     for (size_t i = 0; i < f->count && !f->status; i++) {
         if (f->items[i].what != what) continue;
         if (width != f->items[i].width)
@@ -231,8 +238,10 @@ static sluice_status logits(const void *values, sluice_error *error)
     unsigned flags = (v->special ? SLUICE_TEXT_SPECIAL : 0) | (v->no_bos ? SLUICE_TEXT_NO_BOS : 0);
     if (v->tokens && (v->prompt || v->file))
         return set_error(error, SLUICE_ARGUMENT, "--tokens and %s exclude each other", v->prompt ? "-p" : "-f");
-    if (v->tokens) status = input_parse_ids(&tokens, "--tokens", v->tokens, error);
-    else status = input_read(&text, v->prompt, v->file, error);
+    if (v->tokens)
+        status = input_parse_ids(&tokens, "--tokens", v->tokens, error);
+    else
+        status = input_read(&text, v->prompt, v->file, error);
     if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, error);
     if (!status && !v->tokens) status = input_tokenize(&tokens, engine, &text, flags, error);
     if (!status && tokens.count == 0)

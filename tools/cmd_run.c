@@ -26,6 +26,7 @@ struct run_values {
 };
 
 #define FIELD(name) .offset = offsetof(struct run_values, name)
+/* clang-format off */
 static const struct option options[] = {
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, FIELD(model), .value_name = "MODEL",
      .help = "folder of the model: config.json, *.safetensors, tokenizer.json; without it the demo model"},
@@ -62,6 +63,7 @@ static const struct option options[] = {
     OPTION_ROW_JSON(struct run_values, "JSON Lines: one object per token, then a summary"),
     {.name = "stats", .kind = OPTION_FLAG, FIELD(stats), .help = "also a hash of all logits that were sampled from"},
 };
+/* clang-format on */
 
 /* One run, from the options to the last token. */
 struct run {
@@ -280,8 +282,10 @@ static sluice_status run_prompt(struct run *r, const char *path, const struct in
     sluice_status status = prepare(r, path, text);
     if (status) return status;
     sluice_status outcome = run_passes(r);
-    if (outcome == SLUICE_CANCELLED) r->figures.finish = "cancelled";
-    else if (outcome) return outcome;
+    if (outcome == SLUICE_CANCELLED)
+        r->figures.finish = "cancelled";
+    else if (outcome)
+        return outcome;
     status = show_rest(r);
     if (!status && r->values->json) status = json_print_line(run_report_json(&r->figures, &r->sampling), r->error);
     if (!status) status = output_flush(r->error);
@@ -306,8 +310,8 @@ static sluice_status run(const void *values, sluice_error *error)
         path = demo;
     }
     if (!status)
-        status = v->tokens ? input_parse_ids(&r.prompt, "--tokens", v->tokens, error)
-                           : read_prompt_text(v, &text, error);
+        status =
+            v->tokens ? input_parse_ids(&r.prompt, "--tokens", v->tokens, error) : read_prompt_text(v, &text, error);
     if (!status) status = run_prompt(&r, path, v->tokens ? NULL : &text);
     sluice_text_stream_free(&r.stream);
     load_free_session(&r.session);

@@ -15,6 +15,7 @@ struct tokenize_values {
     bool special, no_bos, json;
 };
 
+/* clang-format off */
 static const struct option options[] = {
     OPTION_ROW_MODEL(struct tokenize_values),
     OPTION_ROW_PROMPT(struct tokenize_values),
@@ -27,6 +28,7 @@ static const struct option options[] = {
     OPTION_ROW_JSON(struct tokenize_values,
                     "one JSON object: {\"ids\": [], \"pieces\": [{\"text\", \"hex\"}]}, with --decode {\"text\"}"),
 };
+/* clang-format on */
 
 static void print_pieces(const sluice_engine *engine, const struct input_tokens *tokens)
 {
@@ -62,15 +64,17 @@ static json_t *describe_tokens(const sluice_engine *engine, const struct input_t
     return NULL;
 }
 
-static sluice_status encode(const struct tokenize_values *v, const sluice_engine *engine,
-                            const struct input_text *text, sluice_error *error)
+static sluice_status encode(const struct tokenize_values *v, const sluice_engine *engine, const struct input_text *text,
+                            sluice_error *error)
 {
     struct input_tokens tokens;
     unsigned flags = (v->special ? SLUICE_TEXT_SPECIAL : 0) | (v->no_bos ? SLUICE_TEXT_NO_BOS : 0);
     sluice_status status = input_tokenize(&tokens, engine, text, flags, error);
     if (status) return status;
-    if (v->json) status = json_print_line(describe_tokens(engine, &tokens), error);
-    else print_pieces(engine, &tokens);
+    if (v->json)
+        status = json_print_line(describe_tokens(engine, &tokens), error);
+    else
+        print_pieces(engine, &tokens);
     input_free_tokens(&tokens);
     return status;
 }
@@ -108,8 +112,10 @@ static sluice_status tokenize(const void *values, sluice_error *error)
     sluice_status status = SLUICE_OK;
     if (v->decode && (v->prompt || v->file))
         return set_error(error, SLUICE_ARGUMENT, "--decode and %s exclude each other", v->prompt ? "-p" : "-f");
-    if (v->decode) status = input_parse_ids(&tokens, "--decode", v->decode, error);
-    else status = input_read(&text, v->prompt, v->file, error);
+    if (v->decode)
+        status = input_parse_ids(&tokens, "--decode", v->decode, error);
+    else
+        status = input_read(&text, v->prompt, v->file, error);
     if (!status) status = load_engine(&engine, v->model, 1, SLUICE_OPEN_TOKENIZER_ONLY, error);
     if (!status) status = v->decode ? decode(v, engine, &tokens, error) : encode(v, engine, &text, error);
     sluice_engine_close(&engine);

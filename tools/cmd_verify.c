@@ -22,6 +22,7 @@ struct verify_values {
     bool json;
 };
 
+/* clang-format off */
 static const struct option options[] = {
     OPTION_ROW_MODEL(struct verify_values),
     {.name = "reference", .kind = OPTION_TEXT, .required = true, .offset = offsetof(struct verify_values, reference),
@@ -31,6 +32,7 @@ static const struct option options[] = {
     OPTION_ROW_THREADS(struct verify_values),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };
+/* clang-format on */
 
 /* ---- the reference --------------------------------------------------------------------------------------------- */
 
@@ -38,11 +40,11 @@ static const struct option options[] = {
 struct reference {
     const char *path;
     struct input_tokens tokens;
-    float *logits;      /* [n_positions, vocab_size] */
-    int32_t *row_of;    /* [n]: row of logits of each token, -1: none */
-    int32_t *top1;      /* [n] or NULL */
-    int32_t *experts;   /* [n_moe_layers, n, top_k] or NULL */
-    float *router_gap;  /* [n_moe_layers, n] or NULL */
+    float *logits;     /* [n_positions, vocab_size] */
+    int32_t *row_of;   /* [n]: row of logits of each token, -1: none */
+    int32_t *top1;     /* [n] or NULL */
+    int32_t *experts;  /* [n_moe_layers, n, top_k] or NULL */
+    float *router_gap; /* [n_moe_layers, n] or NULL */
     size_t n_positions, vocab_size, n_moe_layers, top_k;
 };
 
@@ -61,8 +63,10 @@ static sluice_status check_shape(struct expected_shape *e, const char *path, con
     size_t used = 0;
     for (size_t i = 0; i < e->n_dims; i++) {
         if (fits && e->dims[i] >= 0 && (size_t)e->dims[i] != shape[i]) fits = false;
-        if (e->dims[i] < 0) used += (size_t)snprintf(text + used, sizeof text - used, "%s*", i ? "," : "");
-        else used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", i ? "," : "", (long long)e->dims[i]);
+        if (e->dims[i] < 0)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s*", i ? "," : "");
+        else
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", i ? "," : "", (long long)e->dims[i]);
     }
     for (size_t i = 0; fits && i < n_dims; i++) e->found[i] = shape[i];
     if (fits) return SLUICE_OK;
@@ -131,7 +135,8 @@ static sluice_status read_positions(struct reference *r, const sluice_arrays *ar
         if (position[i] < 0 || (size_t)position[i] >= r->tokens.count || r->row_of[position[i]] >= 0)
             status = set_error(error, SLUICE_FORMAT, "%s: positions: %d is twice there or not in 0..%zu", r->path,
                                position[i], r->tokens.count - 1);
-        else r->row_of[position[i]] = (int32_t)i;
+        else
+            r->row_of[position[i]] = (int32_t)i;
     }
     free(positions);
     return status;
@@ -325,9 +330,12 @@ static void see(void *context, sluice_observation what, int layer, size_t first_
         index += order * c->reference->tokens.count;
     }
     for (size_t i = 0; i < n_rows; i++, index++) {
-        if (what == SLUICE_SEE_LOGITS) compare_logits(c, index, (const float *)data + i * width);
-        else if (what == SLUICE_SEE_EXPERTS) compare_experts(c, index, (const int32_t *)data + i * width);
-        else note_scores(c, index, (const float *)data + i * width, width);
+        if (what == SLUICE_SEE_LOGITS)
+            compare_logits(c, index, (const float *)data + i * width);
+        else if (what == SLUICE_SEE_EXPERTS)
+            compare_experts(c, index, (const int32_t *)data + i * width);
+        else
+            note_scores(c, index, (const float *)data + i * width, width);
     }
 }
 
@@ -422,8 +430,10 @@ static sluice_status run_comparison(const struct verify_values *v, const struct 
     load_free_session(&session);
     if (!status) {
         struct verdict verdict = judge(&c, info.weight_dtype);
-        if (v->json) status = json_print_line(describe_verdict(&c, &verdict), error);
-        else print_verdict(&c, &verdict);
+        if (v->json)
+            status = json_print_line(describe_verdict(&c, &verdict), error);
+        else
+            print_verdict(&c, &verdict);
         if (!status) status = output_flush(error);
         if (!status && !verdict.agrees) status = set_error(error, SLUICE_FORMAT, "%s", ""); /* the verdict says it */
     }

@@ -6,6 +6,7 @@
 
 extern const struct command command_run, command_inspect, command_tokenize, command_logits, command_verify;
 
+/* clang-format off */
 /* Rows of the tables of options that mean the same in every command. S is the command's struct of values. */
 #define OPTION_ROW_MODEL(S)                                                                     \
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, .required = true,    \
@@ -32,5 +33,6 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
      .help = "leave out the tokens that the tokenizer adds at the ends of a text"}
 #define OPTION_ROW_JSON(S, TEXT)                                                                \
     {.name = "json", .kind = OPTION_FLAG, .offset = offsetof(S, json), .help = TEXT}
+/* clang-format on */
 
 #endif

@@ -138,8 +138,8 @@ sluice_status input_tokenize(struct input_tokens *out, const sluice_engine *engi
             return set_error(error, SLUICE_MEMORY, "%s: not enough memory for the tokens", text->origin);
         }
         out->ids = ids;
-        sluice_status status = sluice_tokenize(engine, text->bytes, text->length, flags, out->ids, capacity,
-                                               &out->count, error);
+        sluice_status status =
+            sluice_tokenize(engine, text->bytes, text->length, flags, out->ids, capacity, &out->count, error);
         if (status) {
             input_free_tokens(out);
             return status;

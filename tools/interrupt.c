@@ -28,12 +28,6 @@ void interrupt_install(void)
     sigaction(SIGINT, &action, NULL);
 }
 
-void interrupt_watch(sluice_session *session)
-{
-    watched = session;
-}
+void interrupt_watch(sluice_session *session) { watched = session; }
 
-bool interrupt_requested(void)
-{
-    return requests != 0;
-}
+bool interrupt_requested(void) { return requests != 0; }

@@ -7,8 +7,8 @@
 
 #include "sluice/sluice.h"
 
-void interrupt_install(void);                    /* once; a process that was started to ignore SIGINT goes on so */
-void interrupt_watch(sluice_session *session);   /* NULL: none, to be called before a session is freed */
+void interrupt_install(void);                  /* once; a process that was started to ignore SIGINT goes on so */
+void interrupt_watch(sluice_session *session); /* NULL: none, to be called before a session is freed */
 bool interrupt_requested(void);
 
 #endif

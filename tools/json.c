@@ -31,10 +31,7 @@ json_t *json_string_of_bytes(const char *bytes, size_t n)
     return string;
 }
 
-json_t *json_string_or_null(const char *text)
-{
-    return text ? json_string_of_bytes(text, strlen(text)) : json_null();
-}
+json_t *json_string_or_null(const char *text) { return text ? json_string_of_bytes(text, strlen(text)) : json_null(); }
 
 sluice_status json_print_line(json_t *value, sluice_error *error)
 {

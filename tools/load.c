@@ -34,10 +34,7 @@ sluice_status load_find_demo(char *out, size_t cap, sluice_error *error)
     return set_error(error, SLUICE_ARGUMENT, "no model is named and the demo model is not installed: name a MODEL");
 }
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-    progress_update(context, done, total);
-}
+static void show_progress(void *context, uint64_t done, uint64_t total) { progress_update(context, done, total); }
 
 static void show_warning(void *context, const char *text)
 {
@@ -45,9 +42,9 @@ static void show_warning(void *context, const char *text)
     report_warning(text);
 }
 
-sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags,
-                          sluice_error *error)
+sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags, sluice_error *error)
 {
+    *out = NULL;
     if (!*path) return set_error(error, SLUICE_ARGUMENT, "the name of the model is empty");
     struct progress bar = progress_begin("loading", PROGRESS_BYTES);
     sluice_engine_options options = sluice_engine_options_default();

@@ -94,8 +94,7 @@ sluice_status npy_create(struct npy *out, const char *path, enum npy_type type, 
     return status;
 }
 
-sluice_status npy_write(struct npy *array, uint64_t first_row, uint64_t n_rows, const void *data,
-                        sluice_error *error)
+sluice_status npy_write(struct npy *array, uint64_t first_row, uint64_t n_rows, const void *data, sluice_error *error)
 {
     array->n_written += n_rows;
     return write_at(array, data, n_rows * array->row_bytes, array->header_bytes + first_row * array->row_bytes, error);
@@ -117,8 +116,10 @@ sluice_status npy_commit(struct npy *array, sluice_error *error)
     int closed = close(array->file); /* some file systems report a full disk only here */
     array->file = -1;
     if (!status && (closed != 0 || rename(array->growing, array->path) != 0)) status = io_error(array->path, error);
-    if (status) npy_discard(array);
-    else release(array);
+    if (status)
+        npy_discard(array);
+    else
+        release(array);
     return status;
 }
 

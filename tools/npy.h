@@ -30,8 +30,7 @@ size_t npy_make_header(char *out, enum npy_type type, const size_t *shape, size_
 sluice_status npy_create(struct npy *out, const char *path, enum npy_type type, const size_t *shape, size_t n_dims,
                          sluice_error *error);
 /* Rows may come in any order, each once; `data` is [n_rows, last dimension]. */
-sluice_status npy_write(struct npy *array, uint64_t first_row, uint64_t n_rows, const void *data,
-                        sluice_error *error);
+sluice_status npy_write(struct npy *array, uint64_t first_row, uint64_t n_rows, const void *data, sluice_error *error);
 /* Gives the file its name. SLUICE_IO: a row is missing, or the system refuses; then nothing is left. */
 sluice_status npy_commit(struct npy *array, sluice_error *error);
 /* Removes what has been written; does nothing for an array that is committed or none. */

@@ -29,15 +29,9 @@ static void report_line(const char *kind, const char *text)
     fputc('\n', stderr);
 }
 
-void report_error(const char *text)
-{
-    report_line("error", text);
-}
+void report_error(const char *text) { report_line("error", text); }
 
-void report_warning(const char *text)
-{
-    report_line("warning", text);
-}
+void report_warning(const char *text) { report_line("warning", text); }
 
 void report_note(const char *format, ...)
 {

@@ -11,8 +11,8 @@
 
 enum { BAR_CELLS = 24 };
 
-static const double patience = 2.0;      /* seconds that pass without a bar */
-static const double first_guess = 0.4;   /* seconds after which the rate is worth an estimate */
+static const double patience = 2.0;    /* seconds that pass without a bar */
+static const double first_guess = 0.4; /* seconds after which the rate is worth an estimate */
 static const double redraw_every = 0.1;
 
 static bool bar_on_screen;
@@ -39,8 +39,10 @@ static void draw(const struct progress *p, double share, double rate, double lef
     int full = (int)(share * BAR_CELLS);
     for (int i = 0; i < BAR_CELLS; i++) cells[i] = i < full ? '#' : '.';
     cells[BAR_CELLS] = 0;
-    if (p->unit == PROGRESS_BYTES) snprintf(speed, sizeof speed, "%s/s", human_bytes(rate).text);
-    else snprintf(speed, sizeof speed, "%.1f tokens/s", rate);
+    if (p->unit == PROGRESS_BYTES)
+        snprintf(speed, sizeof speed, "%s/s", human_bytes(rate).text);
+    else
+        snprintf(speed, sizeof speed, "%.1f tokens/s", rate);
     fprintf(stderr, "\r%s [%s%s%s] %3d%%  %s", p->label, p->colour ? "\033[32m" : "", cells, p->colour ? "\033[0m" : "",
             (int)(share * 100), speed);
     if (left < 359999) fprintf(stderr, "  %d:%02d left", (int)left / 60, (int)left % 60);

@@ -14,10 +14,7 @@ struct rates {
     double prefill_per_second, decode_per_second, bytes_per_token, bytes_per_second, experts_per_token;
 };
 
-static double quotient(double a, double b)
-{
-    return b > 0 ? a / b : 0;
-}
+static double quotient(double a, double b) { return b > 0 ? a / b : 0; }
 
 /* Tokens of the prompt that were computed: all of them, unless the run was interrupted. */
 static uint64_t prefilled_tokens(const struct run_figures *f)
@@ -57,8 +54,7 @@ void run_report_print(const struct run_figures *f)
         fprintf(stderr, "decode   %6" PRIu64 " tokens  %8.1f tokens/s  %s touched per token  %.1f GB/s\n",
                 d->decode_tokens, r.decode_per_second, human_bytes(r.bytes_per_token).text, r.bytes_per_second / 1e9);
     if (d->decode_tokens > 0 && d->experts_total > 0)
-        fprintf(stderr,
-                "experts  %6" PRIu64 " of %" PRIu64 " (layer, expert) pairs touched, %.4g read per token\n",
+        fprintf(stderr, "experts  %6" PRIu64 " of %" PRIu64 " (layer, expert) pairs touched, %.4g read per token\n",
                 d->experts_touched, d->experts_total, r.experts_per_token);
     fprintf(stderr, "finish   %s after %zu tokens, seed %" PRIu64 "\n", f->finish, f->n_generated, f->seed);
     if (f->hashed) fprintf(stderr, "logits   hash %016" PRIx64 "\n", f->logits_hash);
@@ -79,13 +75,13 @@ json_t *run_report_json(const struct run_figures *f, const sluice_sampling *s)
     json_t *sampling = json_pack("{s:f, s:i, s:f, s:f, s:f}", "temperature", short_number(s->temperature), "top_k",
                                  s->top_k, "top_p", short_number(s->top_p), "min_p", short_number(s->min_p),
                                  "repeat_penalty", short_number(s->repetition_penalty));
-    json_t *summary = json_pack(
-        "{s:o, s:o, s:s, s:i, s:s, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:o}", "model",
-        json_string_or_null(f->info.path_name), "architecture", json_string_or_null(f->info.architecture),
-        "finish_reason", f->finish, "threads", f->info.n_threads, "isa", f->info.isa ? f->info.isa : "", "seed",
-        (json_int_t)f->seed, "generated_tokens", (json_int_t)f->n_generated, "load_seconds", f->load_seconds,
-        "session_bytes", (json_int_t)f->session_bytes, "sampling", sampling, "prefill", prefill, "decode", decode,
-        "experts", experts);
+    json_t *summary =
+        json_pack("{s:o, s:o, s:s, s:i, s:s, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:o}", "model",
+                  json_string_or_null(f->info.path_name), "architecture", json_string_or_null(f->info.architecture),
+                  "finish_reason", f->finish, "threads", f->info.n_threads, "isa", f->info.isa ? f->info.isa : "",
+                  "seed", (json_int_t)f->seed, "generated_tokens", (json_int_t)f->n_generated, "load_seconds",
+                  f->load_seconds, "session_bytes", (json_int_t)f->session_bytes, "sampling", sampling, "prefill",
+                  prefill, "decode", decode, "experts", experts);
     if (summary && f->hashed && json_object_set_new(summary, "logits_hash", json_string(hash)) != 0) {
         json_decref(summary);
         summary = NULL;

@@ -14,9 +14,9 @@ struct run_figures {
     sluice_session_stats prefill, decode; /* of the passes before and after the first sampled token */
     size_t session_bytes;
     uint64_t seed;
-    bool hashed;           /* logits_hash is wanted */
+    bool hashed; /* logits_hash is wanted */
     uint64_t logits_hash;
-    const char *finish;    /* "stop", "length", "eos", "context" or "cancelled" */
+    const char *finish; /* "stop", "length", "eos", "context" or "cancelled" */
 };
 
 /* To standard error. */

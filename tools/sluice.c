@@ -43,7 +43,7 @@ static void print_version(void)
 #else
     static const char compiler[] = "gcc " __VERSION__;
 #endif
-    printf("sluice %s\nmachine   %s\ncompiler  %s\n", sluice_version(), machine, compiler);
+    printf("sluice %s\nmachine   %s, %s\ncompiler  %s\n", sluice_version(), machine, sluice_isa(), compiler);
 }
 
 static const struct command *find_command(const char *name, sluice_error *error)
@@ -56,8 +56,10 @@ static const struct command *find_command(const char *name, sluice_error *error)
     }
     const char *nearest = args_nearest(name, names, N_COMMANDS);
     quote_bytes(shown, sizeof shown, name, strlen(name));
-    if (nearest) set_error(error, SLUICE_ARGUMENT, "unknown command %s, did you mean %s?", shown, nearest);
-    else set_error(error, SLUICE_ARGUMENT, "unknown command %s (sluice --help lists them)", shown);
+    if (nearest)
+        set_error(error, SLUICE_ARGUMENT, "unknown command %s, did you mean %s?", shown, nearest);
+    else
+        set_error(error, SLUICE_ARGUMENT, "unknown command %s (sluice --help lists them)", shown);
     return NULL;
 }
 
@@ -67,8 +69,10 @@ static sluice_status run_command(const struct command *command, int argc, char *
     void *values = calloc(1, command->values_bytes);
     if (!values) return set_error(error, SLUICE_MEMORY, "not enough memory");
     sluice_status status = args_parse(command, argc, argv, values, &help, error);
-    if (!status && help) args_print_help(stdout, command);
-    else if (!status) status = command->run(values, error);
+    if (!status && help)
+        args_print_help(stdout, command);
+    else if (!status)
+        status = command->run(values, error);
     free(values);
     return status;
 }

@@ -58,6 +58,7 @@ SLUICE_API const char *sluice_status_name(sluice_status status); /* "FORMAT" */
 SLUICE_API const char *sluice_status_text(sluice_status status); /* "the file is malformed or contradicts itself" */
 SLUICE_API int sluice_status_exit_code(sluice_status status);    /* 0 ok, 1 usage, 2 file, 3 I/O, 4 memory, 130 */
 SLUICE_API const char *sluice_version(void);                     /* "0.1.0" */
+SLUICE_API const char *sluice_isa(void); /* strongest instruction set that an engine opened now would use: "avx512" */
 
 /* ---- tier 1: run a model -------------------------------------------------------------------------------------- */
 

@@ -12,6 +12,13 @@
 
 
 
+const char *sluice_isa(void)
+{
+    struct ops ops;
+    ops_init(&ops, cpu_features(NULL));
+    return ops.name;
+}
+
 const char *sluice_version(void) { return SLUICE_VERSION; }
 
 const char *sluice_status_name(sluice_status status)
@@ -157,9 +164,7 @@ sluice_status sluice_engine_open(sluice_engine **out, const char *path, const sl
                  escape_text(escaped, sizeof escaped, unknown, strlen(unknown)));
         warn(&o, text);
     }
-    struct ops ops;
-    ops_init(&ops, e->features);
-    snprintf(e->isa, sizeof e->isa, "%s", ops.name);
+    e->isa = sluice_isa();
     team_init(&e->team, o.n_threads ? o.n_threads : cpu_count());
     pthread_mutex_init(&e->team_lock, NULL);
     s = open_files(e, path, &o, &f);

@@ -18,7 +18,8 @@ struct sluice_engine {
     struct vocab *vocab;    /* NULL: no tokenizer files */
     struct team team;       /* one pass at a time: */
     pthread_mutex_t team_lock;
-    char name[256], license[128], isa[32];
+    char name[256], license[128];
+    const char *isa;         /* static text */
     uint64_t features;
 };
 

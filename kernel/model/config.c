@@ -79,7 +79,7 @@ static sluice_status read_bool(const char *file, const char *key, struct meta va
 static struct meta find_spelling(const struct archive *a, const char *spellings, bool null_counts, char *name,
                                  size_t name_cap)
 {
-    struct meta value = {META_ABSENT};
+    struct meta value = {.kind = META_ABSENT};
     const char *p = spellings;
     while (*p) {
         size_t n = strcspn(p, "|");
@@ -89,7 +89,7 @@ static struct meta find_spelling(const struct archive *a, const char *spellings,
         p += n + (p[n] == '|');
     }
     snprintf(name, name_cap, "%.*s", (int)strcspn(spellings, "|"), spellings);
-    return (struct meta){META_ABSENT};
+    return (struct meta){.kind = META_ABSENT};
 }
 
 static sluice_status read_key(struct model_config *c, const struct archive *a, const struct key_rule *rule,
@@ -239,7 +239,7 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
 {
     struct meta object = archive_meta(a, DOCUMENT_CONFIG, "rope_parameters");
     const char *place = "rope_parameters";
-    struct meta theta = {META_ABSENT};
+    struct meta theta = {.kind = META_ABSENT};
     if (object.kind == META_OBJECT) {
         theta = meta_member(object, "rope_theta");
     } else {

@@ -99,8 +99,8 @@ static sluice_status read_config(struct vocab *v, const json_t *config, struct f
         char *end;
         long id = strtol(key, &end, 10);
         char shown[ESCAPED_BYTES];
-        sluice_status status = *key && !*end ? reserve_id(v, id, left--, f)
-                                             : fail(f, SLUICE_FORMAT, "the id must be an integer");
+        sluice_status status =
+            *key && !*end ? reserve_id(v, id, left--, f) : fail(f, SLUICE_FORMAT, "the id must be an integer");
         if (!status) status = read_added(v, token, id, f);
         if (status) {
             escape_text(shown, sizeof shown, key, strlen(key));
@@ -125,7 +125,7 @@ static void mark_named(struct vocab *v, const json_t *name)
 
 static void mark_all_named(struct vocab *v, const json_t *config)
 {
-    static const char *const keys[] = {"bos_token", "eos_token",  "unk_token", "pad_token",
+    static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token",
                                        "sep_token", "cls_token", "mask_token"};
     static const char *const lists[] = {"additional_special_tokens", "extra_special_tokens"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) mark_named(v, json_object_get(config, keys[i]));
@@ -181,8 +181,10 @@ static sluice_status build_sets(struct vocab *v, struct failure *f)
     size_t n = 0, n_normalized = 0;
     for (int32_t id = 0; id < v->n_tokens; id++) {
         if (!(v->tokens[id].flags & TOKEN_ADDED)) continue;
-        if (v->tokens[id].added & ADDED_NORMALIZED) n_normalized++;
-        else n++;
+        if (v->tokens[id].added & ADDED_NORMALIZED)
+            n_normalized++;
+        else
+            n++;
     }
     v->added_raw.items = memory_alloc(n * sizeof(struct added));
     v->added_normalized.items = memory_alloc(n_normalized * sizeof(struct added));
@@ -200,10 +202,7 @@ static sluice_status build_sets(struct vocab *v, struct failure *f)
     return status;
 }
 
-sluice_status added_load(struct vocab *v, const json_t *list, struct failure *f)
-{
-    return read_list(v, list, f);
-}
+sluice_status added_load(struct vocab *v, const json_t *list, struct failure *f) { return read_list(v, list, f); }
 
 sluice_status added_from_config(struct vocab *v, const json_t *config, struct failure *f)
 {
@@ -226,8 +225,10 @@ static size_t lower_bound(const struct vocab *v, const struct added *items, size
 {
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if ((unsigned char)v->pool.data[items[middle].pattern + depth] < byte) low = middle + 1;
-        else high = middle;
+        if ((unsigned char)v->pool.data[items[middle].pattern + depth] < byte)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }

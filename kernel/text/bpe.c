@@ -1,6 +1,6 @@
-/* Owns byte-pair encoding of one word: characters become symbols, then the pair with the earliest merge is joined, again
- * and again. A heap of candidate pairs makes it O(n log n); scanning for the best pair each time would be O(n^2), which a
- * single word of a megabyte turns into hours. Read next: encode.c. */
+/* Owns byte-pair encoding of one word: characters become symbols, then the pair with the earliest merge is joined,
+ * again and again. A heap of candidate pairs makes it O(n log n); scanning for the best pair each time would be O(n^2),
+ * which a single word of a megabyte turns into hours. Read next: encode.c. */
 #include <stdio.h>
 
 #include "text/bpe.h"

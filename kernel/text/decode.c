@@ -1,6 +1,6 @@
-/* Owns ids -> text. Decoder steps that look at one token at a time are applied at load, once to each token; what is left
- * for the stream is what depends on neighbours: UTF-8 characters that begin in one token and end in another, and the
- * beginning of the text.
+/* Owns ids -> text. Decoder steps that look at one token at a time are applied at load, once to each token; what is
+ * left for the stream is what depends on neighbours: UTF-8 characters that begin in one token and end in another, and
+ * the beginning of the text.
  *
  * Where this differs from Hugging Face's decode: its ByteFallback looks at a whole run of byte tokens and turns all of
  * them into U+FFFD if one byte is wrong. A stream cannot wait for the end of the run, so here only the wrong bytes are

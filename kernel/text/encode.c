@@ -100,8 +100,7 @@ sluice_status vocab_encode(const struct vocab *v, const char *text, size_t len, 
                            size_t cap, size_t *n, struct failure *f)
 {
     *n = 0;
-    if (len > MAX_INPUT_BYTES)
-        return fail(f, SLUICE_ARGUMENT, "input: %zu bytes exceed %d", len, MAX_INPUT_BYTES);
+    if (len > MAX_INPUT_BYTES) return fail(f, SLUICE_ARGUMENT, "input: %zu bytes exceed %d", len, MAX_INPUT_BYTES);
     size_t valid = utf8_valid_bytes(text, len);
     if (valid < len) return fail(f, SLUICE_ARGUMENT, "input: not UTF-8 at byte %zu", valid);
     struct work w;

@@ -127,8 +127,10 @@ static sluice_status load_byte_tokens(struct vocab *v, struct failure *f)
         char name[8];
         snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
         v->byte_ids[byte] = token_find(v, name, 6);
-        if (v->byte_ids[byte] >= 0) n_found++;
-        else missing = byte;
+        if (v->byte_ids[byte] >= 0)
+            n_found++;
+        else
+            missing = byte;
     }
     if (n_found > 0 && n_found < 256)
         return fail(f, SLUICE_FORMAT, "byte_fallback: byte 0x%02x has no token", (unsigned)missing);
@@ -141,7 +143,7 @@ static sluice_status check_byte_tokens(const struct vocab *v, struct failure *f)
     for (int32_t id = 0; id < v->n_tokens; id++) {
         const struct token *token = &v->tokens[id];
         const char *text = v->pool.data + token->text;
-        if (!token->flags || token->n_text < 4 || memcmp(text, "<0x", 3) != 0 || text[token->n_text - 1] != '>') continue;
+        if (token->n_text < 4 || memcmp(text, "<0x", 3) != 0 || text[token->n_text - 1] != '>') continue;
         if (token->n_text == 6 && strspn(text + 3, "0123456789ABCDEFabcdef") == 2) continue;
         char shown[ESCAPED_BYTES];
         return fail(f, SLUICE_FORMAT, "token %d: bad byte token \"%s\"", id,

@@ -53,10 +53,7 @@ sluice_status normalizers_load(struct vocab *v, const json_t *node, struct failu
 
 /* ---- Unicode normal forms -------------------------------------------------------------------------------------- */
 
-static unsigned combining_class(int32_t c)
-{
-    return (unsigned)utf8proc_get_property(c)->combining_class;
-}
+static unsigned combining_class(int32_t c) { return (unsigned)utf8proc_get_property(c)->combining_class; }
 
 /* Stable sort of each run of combining marks by class. utf8proc's own sort is quadratic, so that a long run of marks in
  * the wrong order would take minutes; this one passes over a disordered run once per class. */
@@ -73,7 +70,7 @@ static sluice_status order_marks(struct work *w, int32_t *codes, size_t n, struc
         if (!ordered) {
             scratch->n = 0;
             sluice_status status = SLUICE_OK;
-            for (class = 1; class < 256 && !status; class++)
+            for (class = 1; class < 256 && !status; class ++)
                 for (size_t k = i; k < end && !status; k++)
                     if (combining_class(codes[k]) == class)
                         status = work_append(w, scratch, (const char *)&codes[k], sizeof *codes);
@@ -85,7 +82,8 @@ static sluice_status order_marks(struct work *w, int32_t *codes, size_t n, struc
     return SLUICE_OK;
 }
 
-static sluice_status decompose(struct work *w, const char *text, size_t n, bool compatibility, struct text_buffer *codes)
+static sluice_status decompose(struct work *w, const char *text, size_t n, bool compatibility,
+                               struct text_buffer *codes)
 {
     utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0);
     for (size_t i = 0; i < n;) {
@@ -138,8 +136,10 @@ static sluice_status lower_case(struct work *w, const char *text, size_t n, stru
         int32_t c;
         i += utf8_read(text + i, &c);
         char bytes[4];
-        if (c == 0x130) status = work_append(w, out, "i\xcc\x87", 3);
-        else status = work_append(w, out, bytes, utf8_write(bytes, utf8proc_tolower(c)));
+        if (c == 0x130)
+            status = work_append(w, out, "i\xcc\x87", 3);
+        else
+            status = work_append(w, out, bytes, utf8_write(bytes, utf8proc_tolower(c)));
     }
     return status;
 }
@@ -201,8 +201,7 @@ static sluice_status apply(struct work *w, const struct normalizer *step, const 
     case NORMALIZE_LOWERCASE: return lower_case(w, text, n, out);
     case NORMALIZE_STRIP: return strip(w, step, text, n, out);
     case NORMALIZE_STRIP_ACCENTS: return strip_accents(w, text, n, out);
-    case NORMALIZE_REPLACE:
-        return replace_matches(w, step->pattern, step->content, step->n_content, text, n, out);
+    case NORMALIZE_REPLACE: return replace_matches(w, step->pattern, step->content, step->n_content, text, n, out);
     case NORMALIZE_BYTE_LEVEL: return map_bytes(w, text, n, out);
     case NORMALIZE_PREPEND:
         if (n == 0) return SLUICE_OK;

@@ -1,6 +1,10 @@
 /* Owns compiling and running patterns: literals by memmem, regular expressions by PCRE2 with limits on everything.
  * PCRE2's interpreter keeps its backtracking points on the heap, never on the stack. Its JIT is not used: it needs a
- * stack of its own, which long runs overflow. Read next: pattern_dialect.c. */
+ * stack of its own, which long runs overflow.
+ *
+ * The limits are per match. A pattern that fails late at every position of a long run (\s+x on a megabyte of blanks) is
+ * still quadratic in that run, as it is in any engine that backtracks; no known tokenizer has one, apart from \s+$,
+ * which pattern_dialect.c rewrites. Read next: pattern_dialect.c. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -15,8 +19,8 @@ struct pattern {
     char literal[];
 };
 
-/* One match may take this many steps, and that many more per byte: an honest pattern such as \s*[\r\n]+ gives back a run
- * of blanks one by one, so a limit that ignores the length would refuse long runs. */
+/* One match may take this many steps, and that many more per byte: an honest pattern such as \s*[\r\n]+ gives back a
+ * run of blanks one by one, so a limit that ignores the length would refuse long runs. */
 enum { MATCH_STEPS = 1000000, MATCH_STEPS_PER_BYTE = 16, MATCH_HEAP_KIB = 65536 };
 
 /* A fixed compile context: LF alone ends a line, as in Ruby. */
@@ -53,8 +57,7 @@ sluice_status pattern_create(struct pattern **out, const char *text, size_t n, b
 {
     *out = NULL;
     if (n == 0) return fail(f, SLUICE_FORMAT, "empty pattern");
-    if (n > MAX_PATTERN_BYTES)
-        return fail(f, SLUICE_FORMAT, "pattern: %zu bytes exceed %d", n, MAX_PATTERN_BYTES);
+    if (n > MAX_PATTERN_BYTES) return fail(f, SLUICE_FORMAT, "pattern: %zu bytes exceed %d", n, MAX_PATTERN_BYTES);
     struct pattern *p = memory_calloc(1, sizeof *p + n);
     if (!p) return fail_no_memory(f);
     p->n = n;
@@ -77,6 +80,7 @@ void pattern_free(struct pattern *p)
 
 size_t pattern_bytes(const struct pattern *p)
 {
+    if (!p) return 0;
     size_t compiled = 0;
     if (p->code) pcre2_pattern_info(p->code, PCRE2_INFO_SIZE, &compiled);
     return sizeof *p + p->n + compiled;
@@ -101,7 +105,7 @@ static sluice_status search(const struct pattern *p, struct matcher *m, const ch
                             size_t *start, size_t *end, bool *found, struct failure *f)
 {
     if (!p->code) {
-        const char *at = memmem(text + from, n - from, p->literal, p->n);
+        const char *at = n - from < p->n ? NULL : memmem(text + from, n - from, p->literal, p->n);
         *found = at != NULL;
         if (at) *start = (size_t)(at - text);
         if (at) *end = *start + p->n;

@@ -23,7 +23,7 @@
 /* Symbols of Unicode 15 and 16, and the block that later ones go to. Other new characters are left out: rare scripts,
  * whose letters then stand as pieces of their own. */
 #define NEW_SYMBOLS "\\x{1f6dc}\\x{1f774}-\\x{1f77f}\\x{1f7d9}\\x{1fa70}-\\x{1faff}"
-#define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD_CLASS  "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 struct translation {
     const char *in;
@@ -45,10 +45,7 @@ static sluice_status put(struct translation *t, const char *text, size_t n)
     return text_buffer_append(t->out, text, n) ? fail_no_memory(t->f) : SLUICE_OK;
 }
 
-static sluice_status put_text(struct translation *t, const char *text)
-{
-    return put(t, text, strlen(text));
-}
+static sluice_status put_text(struct translation *t, const char *text) { return put(t, text, strlen(text)); }
 
 static bool next_is(const struct translation *t, const char *text)
 {
@@ -56,10 +53,7 @@ static bool next_is(const struct translation *t, const char *text)
     return t->n - t->at >= n && memcmp(t->in + t->at, text, n) == 0;
 }
 
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-}
+static bool is_alnum(char c) { return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'); }
 
 /* \p{Name}, \P{Name}, \p{^Name}; `at` is after the p. One or two letters are a general category, the few long names
  * below are properties, all other long names scripts. */
@@ -81,11 +75,12 @@ static sluice_status put_property(struct translation *t, char kind, bool in_clas
     char text[128];
     if (symbols && !negated && (kind == 'p' || !in_class)) {
         const char *open = in_class ? "" : kind == 'p' ? "[" : "[^";
-        snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, (int)bytes, t->in + name, in_class ? "" : "]");
+        snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, (int)bytes, t->in + name,
+                 in_class ? "" : "]");
         return put_text(t, text);
     }
-    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "",
-             (int)bytes, t->in + name);
+    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "", (int)bytes,
+             t->in + name);
     return put_text(t, text);
 }
 
@@ -125,10 +120,19 @@ static sluice_status put_escape(struct translation *t, bool in_class)
     case 'P': return put_property(t, c, in_class);
     case 'x':
     case 'u': return put_code_point(t, c, offset);
-    case 'd': case 'D': case 'r': case 'n': case 't': case 'f': case 'a': case 'e':
-        return put(t, t->in + offset, 2);
-    case 'b': case 'B': case 'A': case 'z': case 'Z':
-        return in_class ? refuse(t, offset) : put(t, t->in + offset, 2);
+    case 'd':
+    case 'D':
+    case 'r':
+    case 'n':
+    case 't':
+    case 'f':
+    case 'a':
+    case 'e': return put(t, t->in + offset, 2);
+    case 'b':
+    case 'B':
+    case 'A':
+    case 'z':
+    case 'Z': return in_class ? refuse(t, offset) : put(t, t->in + offset, 2);
     default: break;
     }
     if (c >= '1' && c <= '9' && !in_class) return put(t, t->in + offset, 2);
@@ -173,8 +177,10 @@ static sluice_status put_class_or_intersection(struct translation *t)
     size_t begin = t->at, scan = t->at + 1;
     bool intersection = false;
     for (; scan < t->n && t->in[scan] != ']' && !intersection; scan++) {
-        if (t->in[scan] == '\\') scan++;
-        else intersection = scan + 1 < t->n && t->in[scan] == '&' && t->in[scan + 1] == '&';
+        if (t->in[scan] == '\\')
+            scan++;
+        else
+            intersection = scan + 1 < t->n && t->in[scan] == '&' && t->in[scan + 1] == '&';
     }
     if (!intersection) return put_class(t, false);
     if (t->in[begin + 1] == '^') return refuse(t, begin);
@@ -200,9 +206,12 @@ static sluice_status put_flags(struct translation *t, size_t offset)
     sluice_status status = put_text(t, "(?");
     for (; !status && t->at < t->n; t->at++) {
         char c = t->in[t->at];
-        if (c == 'i' || c == '-') status = put(t, &c, 1);
-        else if (c == 'm') status = put(t, "s", 1);
-        else break;
+        if (c == 'i' || c == '-')
+            status = put(t, &c, 1);
+        else if (c == 'm')
+            status = put(t, "s", 1);
+        else
+            break;
     }
     if (status) return status;
     bool at_front = offset == 0 || t->in[offset - 1] == '(';
@@ -235,8 +244,10 @@ static size_t interval_bytes(const struct translation *t)
 {
     size_t i = t->at + 1, digits = 0, commas = 0;
     for (; i < t->n && ((t->in[i] >= '0' && t->in[i] <= '9') || (t->in[i] == ',' && commas == 0)); i++) {
-        if (t->in[i] == ',') commas++;
-        else digits++;
+        if (t->in[i] == ',')
+            commas++;
+        else
+            digits++;
     }
     return i < t->n && t->in[i] == '}' && digits > 0 ? i + 1 - t->at : 0;
 }

@@ -5,8 +5,7 @@
 #include "text/vocab_internal.h"
 
 /* What ByteLevel splits with unless it is told not to: the pattern of GPT-2. */
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /* ---- loading --------------------------------------------------------------------------------------------------- */
 
@@ -84,8 +83,7 @@ static sluice_status read_metaspace(struct vocab *v, const json_t *json, struct 
     if (i == 3) return fail(f, SLUICE_UNSUPPORTED, "prepend_scheme must be always, first or never");
     step.scheme = prefix ? (enum prepend_scheme)i : PREPEND_NEVER;
     if ((status = add_step(v, step, f)) || !split) return status;
-    struct pretokenizer cut = {
-        .kind = PRETOKENIZE_SPLIT_CLASS, .class = CLASS_ONE, .behavior = SPLIT_MERGED_NEXT};
+    struct pretokenizer cut = {.kind = PRETOKENIZE_SPLIT_CLASS, .class = CLASS_ONE, .behavior = SPLIT_MERGED_NEXT};
     utf8_read(step.mark, &cut.one);
     return add_step(v, cut, f);
 }
@@ -122,8 +120,7 @@ static sluice_status read_pretokenizer(struct vocab *v, const json_t *json, cons
         return status ? status : add_class(v, CLASS_NUMERIC, individual ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, f);
     }
     if (strcmp(type, "CharDelimiterSplit") == 0) {
-        struct pretokenizer step = {
-            .kind = PRETOKENIZE_SPLIT_CLASS, .class = CLASS_ONE, .behavior = SPLIT_REMOVED};
+        struct pretokenizer step = {.kind = PRETOKENIZE_SPLIT_CLASS, .class = CLASS_ONE, .behavior = SPLIT_REMOVED};
         char mark[4];
         size_t n;
         if ((status = json_get_char(json, "delimiter", mark, &n, f))) return status;
@@ -215,8 +212,10 @@ static size_t join_spans(struct span *spans, size_t n, enum split_behavior behav
         out = n;
         for (size_t i = n; i-- > 0;) {
             struct span span = spans[i];
-            if (span.match && !previous && out < n) spans[out].start = span.start;
-            else spans[--out] = (struct span){span.start, span.end, false};
+            if (span.match && !previous && out < n)
+                spans[out].start = span.start;
+            else
+                spans[--out] = (struct span){span.start, span.end, false};
             previous = span.match;
         }
         memmove(spans, spans + out, (n - out) * sizeof *spans);
@@ -226,8 +225,10 @@ static size_t join_spans(struct span *spans, size_t n, enum split_behavior behav
         struct span span = spans[i];
         bool join = (behavior == SPLIT_MERGED_PREVIOUS && span.match && !previous) ||
                     (behavior == SPLIT_CONTIGUOUS && span.match == previous);
-        if (join && out > 0) spans[out - 1].end = span.end;
-        else spans[out++] = (struct span){span.start, span.end, behavior == SPLIT_REMOVED && span.match};
+        if (join && out > 0)
+            spans[out - 1].end = span.end;
+        else
+            spans[out++] = (struct span){span.start, span.end, behavior == SPLIT_REMOVED && span.match};
         previous = span.match;
     }
     return out;

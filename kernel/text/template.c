@@ -26,11 +26,11 @@ static sluice_status append_special(const struct vocab *v, const json_t *step, c
                                     int32_t ids[MAX_TEMPLATE], size_t *n, struct failure *f)
 {
     const char *name = json_string_value(json_object_get(piece, "id"));
-    const json_t *list = json_object_get(json_object_get(json_object_get(step, "special_tokens"), name ? name : ""), "ids");
+    if (!name) name = "";
+    const json_t *list = json_object_get(json_object_get(json_object_get(step, "special_tokens"), name), "ids");
     char shown[ESCAPED_BYTES];
-    if (!name || !json_is_array(list))
-        return fail(f, SLUICE_FORMAT, "unknown token \"%s\"",
-                    escape_text(shown, sizeof shown, name ? name : "", name ? strlen(name) : 0));
+    if (!json_is_array(list))
+        return fail(f, SLUICE_FORMAT, "unknown token \"%s\"", escape_text(shown, sizeof shown, name, strlen(name)));
     size_t i;
     const json_t *id;
     json_array_foreach(list, i, id)
@@ -101,7 +101,6 @@ static sluice_status read_processor(struct vocab *v, const json_t *step, const c
 
 sluice_status template_load(struct vocab *v, const json_t *node, struct failure *f)
 {
-    v->has_post_processor = node && !json_is_null(node);
     return json_each_step(v, node, "processors", "post_processor", read_processor, f);
 }
 
@@ -121,8 +120,21 @@ static sluice_status read_named(const struct vocab *v, const json_t *config, con
                 escape_text(shown, sizeof shown, json_string_value(name), json_string_length(name)));
 }
 
-/* As in transformers 5: if the configuration mentions add_bos_token or add_eos_token at all, or there is no
- * post-processor, these two decide alone; otherwise the post-processor does. */
+/* Classes of tokenizers that build their own post-processor from the configuration. */
+static bool adds_by_config(const json_t *config)
+{
+    static const char *const classes[] = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"};
+    const char *name = json_string_value(json_object_get(config, "tokenizer_class"));
+    for (size_t i = 0; name && i < sizeof classes / sizeof *classes; i++) {
+        size_t n = strlen(classes[i]);
+        if (strncmp(name, classes[i], n) == 0 && (!name[n] || strcmp(name + n, "Fast") == 0)) return true;
+    }
+    return false;
+}
+
+/* The post-processor decides, if it adds anything at all. Otherwise add_bos_token and add_eos_token count, and only for
+ * the classes above: that is what transformers 4 did, with which the models that need it (DeepSeek V2 and V3) were
+ * published. For all other classes transformers 4 and 5 ignore the two. */
 sluice_status template_from_config(struct vocab *v, const json_t *config, struct failure *f)
 {
     sluice_status status = read_named(v, config, "bos_token", &v->bos_id, f);
@@ -130,12 +142,8 @@ sluice_status template_from_config(struct vocab *v, const json_t *config, struct
     bool add_bos = false, add_eos = false;
     if (!status) status = json_get_bool(config, "add_bos_token", &add_bos, f);
     if (!status) status = json_get_bool(config, "add_eos_token", &add_eos, f);
-    if (status) return status;
-    bool mentioned = json_object_get(config, "add_bos_token") || json_object_get(config, "add_eos_token");
-    if (!mentioned && v->has_post_processor) return SLUICE_OK;
-    v->n_before = add_bos && v->bos_id >= 0;
-    v->before[0] = v->bos_id;
-    v->n_after = add_eos && v->eos_id >= 0;
-    v->after[0] = v->eos_id;
+    if (status || v->n_before || v->n_after || !adds_by_config(config)) return status;
+    if (add_bos && v->bos_id >= 0) v->before[v->n_before++] = v->bos_id;
+    if (add_eos && v->eos_id >= 0) v->after[v->n_after++] = v->eos_id;
     return SLUICE_OK;
 }

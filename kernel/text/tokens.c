@@ -82,8 +82,7 @@ sluice_status token_add(struct vocab *v, int32_t id, const char *text, size_t n,
         return fail(f, SLUICE_FORMAT, "id %d belongs to \"%s\" and \"%s\"", id,
                     escape_text(other, sizeof other, v->pool.data + token->text, token->n_text),
                     escape_text(shown, sizeof shown, text, n));
-    if (n > MAX_TOKEN_BYTES)
-        return fail(f, SLUICE_FORMAT, "token %d: %zu bytes exceed %d", id, n, MAX_TOKEN_BYTES);
+    if (n > MAX_TOKEN_BYTES) return fail(f, SLUICE_FORMAT, "token %d: %zu bytes exceed %d", id, n, MAX_TOKEN_BYTES);
     size_t slot = find_slot(v, text, n);
     if (v->slots[slot])
         return fail(f, SLUICE_FORMAT, "token \"%s\" has the ids %d and %d", escape_text(shown, sizeof shown, text, n),

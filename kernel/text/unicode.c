@@ -51,10 +51,7 @@ size_t utf8_read(const char *text, int32_t *c)
     return 4;
 }
 
-size_t utf8_write(char out[4], int32_t c)
-{
-    return (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)out);
-}
+size_t utf8_write(char out[4], int32_t c) { return (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)out); }
 
 size_t utf8_back(const char *text, size_t at, int32_t *c)
 {

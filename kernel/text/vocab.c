@@ -134,9 +134,8 @@ size_t vocab_bytes(const struct vocab *v)
                    v->n_merge_slots * sizeof *v->merges +
                    (v->added_raw.n + v->added_normalized.n) * sizeof(struct added);
     for (size_t i = 0; i < v->n_normalizers; i++)
-        bytes += v->normalizers[i].n_content + (v->normalizers[i].pattern ? pattern_bytes(v->normalizers[i].pattern) : 0);
-    for (size_t i = 0; i < v->n_pretokenizers; i++)
-        bytes += v->pretokenizers[i].pattern ? pattern_bytes(v->pretokenizers[i].pattern) : 0;
+        bytes += v->normalizers[i].n_content + pattern_bytes(v->normalizers[i].pattern);
+    for (size_t i = 0; i < v->n_pretokenizers; i++) bytes += pattern_bytes(v->pretokenizers[i].pattern);
     return bytes;
 }
 

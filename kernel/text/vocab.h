@@ -43,8 +43,8 @@ const char *vocab_token_bytes(const struct vocab *v, int32_t id, size_t *n);
 /* ---- ids -> text, as a stream --------------------------------------------------------------------------------
  * Gives exactly what decoding all ids at once gives (Hugging Face's decode with skip_special_tokens as flagged and
  * clean_up_tokenization_spaces off), in pieces that never end inside a UTF-8 character. Bytes that can never become
- * UTF-8 are replaced by U+FFFD when VOCAB_DECODE_REPLACE is set, else passed through. (One difference, for invalid runs of
- * byte-fallback tokens: see decode.c.) */
+ * UTF-8 are replaced by U+FFFD when VOCAB_DECODE_REPLACE is set, else passed through. One difference, for invalid runs
+ * of byte-fallback tokens: see decode.c. */
 enum vocab_decode_flags {
     VOCAB_DECODE_SPECIAL = 1, /* show special tokens instead of skipping them */
     VOCAB_DECODE_REPLACE = 2,

@@ -1,9 +1,9 @@
 /* What the files of the tokenizer share: the tables of a struct vocab and the steps that a text goes through.
  *
- *   text -> added tokens (added.c) -> normalizers (normalize.c) -> pre-tokenizers (pretokenize.c) -> merges (bpe.c) -> ids
- *   ids  -> decoder (decode.c) -> text
+ *   text -> added tokens (added.c) -> normalizers (normalize.c) -> pre-tokenizers (pretokenize.c)
+ *        -> merges (bpe.c) -> ids -> decoder (decode.c) -> text
  *
- * vocab.c fills the tables; encode.c drives the upper line. Nothing outside kernel/text includes this file. */
+ * vocab.c fills the tables; encode.c drives the way to ids. Nothing outside kernel/text includes this file. */
 #ifndef TEXT_VOCAB_INTERNAL_H
 #define TEXT_VOCAB_INTERNAL_H
 
@@ -20,8 +20,8 @@ enum {
     MAX_TOKENS = 4194304,
     MAX_TOKEN_BYTES = 4096,
     MAX_MERGES = 8388608,
-    MAX_STEPS = 32,     /* normalizers, pre-tokenizers, decoders */
-    MAX_TEMPLATE = 16,  /* ids before, ids after the text */
+    MAX_STEPS = 32,    /* normalizers, pre-tokenizers, decoders */
+    MAX_TEMPLATE = 16, /* ids before, ids after the text */
     MAX_INPUT_BYTES = 256 << 20,
 };
 
@@ -45,7 +45,13 @@ struct merge {
 
 /* An added token is found in the text before anything else looks at it. `pattern` is what is searched for: the content,
  * or for `normalized` tokens the normalized content. */
-enum added_flags { ADDED_SINGLE_WORD = 1, ADDED_LSTRIP = 2, ADDED_RSTRIP = 4, ADDED_NORMALIZED = 8, ADDED_SPECIAL = 16 };
+enum added_flags {
+    ADDED_SINGLE_WORD = 1, /* only where no word goes on at either side */
+    ADDED_LSTRIP = 2,      /* takes the blanks before it along */
+    ADDED_RSTRIP = 4,      /* and those after it */
+    ADDED_NORMALIZED = 8,
+    ADDED_SPECIAL = 16,
+};
 
 struct added {
     uint32_t pattern; /* offset in pool */
@@ -74,10 +80,10 @@ enum normalizer_kind {
 
 struct normalizer {
     enum normalizer_kind kind;
-    bool compose, compatibility;  /* UNICODE */
-    bool left, right;             /* STRIP */
-    struct pattern *pattern;      /* REPLACE */
-    char *content;                /* PREPEND, REPLACE */
+    bool compose, compatibility; /* UNICODE */
+    bool left, right;            /* STRIP */
+    struct pattern *pattern;     /* REPLACE */
+    char *content;               /* PREPEND, REPLACE */
     size_t n_content;
 };
 
@@ -136,9 +142,9 @@ struct vocab {
     struct text_buffer pool; /* all token texts */
     struct token *tokens;    /* [n_tokens], by id */
     int32_t n_tokens;
-    uint32_t *slots;         /* spelling -> id + 1, 0 empty; open addressing */
+    uint32_t *slots; /* spelling -> id + 1, 0 empty; open addressing */
     size_t n_slots;
-    uint64_t seed;           /* of the hash: nobody can prepare a file that collides */
+    uint64_t seed; /* of the hash: nobody can prepare a file that collides */
 
     struct merge *merges;
     size_t n_merge_slots;
@@ -156,7 +162,6 @@ struct vocab {
     int32_t before[MAX_TEMPLATE], after[MAX_TEMPLATE]; /* ids that the post-processor adds */
     size_t n_before, n_after;
     int32_t bos_id, eos_id;
-    bool has_post_processor;
 };
 
 /* ---- state of one call of vocab_encode ------------------------------------------------------------------------- */
@@ -212,16 +217,16 @@ void work_emit(struct work *w, int32_t id);
 /* ---- the parts ------------------------------------------------------------------------------------------------- */
 
 /* Every load function words its failure without the file's name; vocab_create puts it in front. */
-sluice_status model_load(struct vocab *v, const json_t *root, struct failure *f);                 /* model.c */
-sluice_status normalizers_load(struct vocab *v, const json_t *node, struct failure *f);           /* normalize.c */
-sluice_status pretokenizers_load(struct vocab *v, const json_t *node, struct failure *f);         /* pretokenize.c */
-sluice_status added_load(struct vocab *v, const json_t *list, struct failure *f);                 /* added.c */
+sluice_status model_load(struct vocab *v, const json_t *root, struct failure *f);         /* model.c */
+sluice_status normalizers_load(struct vocab *v, const json_t *node, struct failure *f);   /* normalize.c */
+sluice_status pretokenizers_load(struct vocab *v, const json_t *node, struct failure *f); /* pretokenize.c */
+sluice_status added_load(struct vocab *v, const json_t *list, struct failure *f);         /* added.c */
 sluice_status added_from_config(struct vocab *v, const json_t *config, struct failure *f);
 sluice_status added_finish(struct vocab *v, struct failure *f); /* after both, and after the normalizers */
-sluice_status decoder_load(struct vocab *v, const json_t *node, struct failure *f);               /* decode.c */
+sluice_status decoder_load(struct vocab *v, const json_t *node, struct failure *f); /* decode.c */
 void decoder_free(struct decoder *d);
-sluice_status template_load(struct vocab *v, const json_t *node, struct failure *f);              /* template.c */
-sluice_status template_from_config(struct vocab *v, const json_t *config, struct failure *f);     /* template.c */
+sluice_status template_load(struct vocab *v, const json_t *node, struct failure *f);          /* template.c */
+sluice_status template_from_config(struct vocab *v, const json_t *config, struct failure *f); /* template.c */
 
 /* Text in, text out; `out` is overwritten. */
 sluice_status normalize(struct work *w, const char *text, size_t n, struct text_buffer *out);
@@ -277,15 +282,15 @@ sluice_status fail_no_memory(struct failure *f);
 
 /* What bytes [n >= 1] are: the length of the character they begin with, 0 when it is cut off, -1 when not UTF-8. */
 int utf8_check(const unsigned char *bytes, size_t n);
-size_t utf8_valid_bytes(const char *text, size_t n);      /* n when all of it is UTF-8 */
-size_t utf8_read(const char *text, int32_t *c);           /* text is valid UTF-8; returns the bytes read */
+size_t utf8_valid_bytes(const char *text, size_t n); /* n when all of it is UTF-8 */
+size_t utf8_read(const char *text, int32_t *c);      /* text is valid UTF-8; returns the bytes read */
 size_t utf8_write(char out[4], int32_t c);
 size_t utf8_back(const char *text, size_t at, int32_t *c); /* the character that ends at `at` > 0 */
 bool is_white_space(int32_t c);
 bool is_numeric(int32_t c);     /* Nd, Nl, No */
 bool is_punctuation(int32_t c); /* P*, and all ASCII symbols */
 bool is_word(int32_t c);
-bool is_mark(int32_t c);        /* Mn, Mc, Me */
+bool is_mark(int32_t c);             /* Mn, Mc, Me */
 int32_t byte_to_char(unsigned byte); /* the printable stand-in of a byte in byte-level texts */
 int char_to_byte(int32_t c);         /* and back; -1 for other characters */
 

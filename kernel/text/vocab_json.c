@@ -6,10 +6,7 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-sluice_status fail_no_memory(struct failure *f)
-{
-    return fail(f, SLUICE_MEMORY, "not enough memory");
-}
+sluice_status fail_no_memory(struct failure *f) { return fail(f, SLUICE_MEMORY, "not enough memory"); }
 
 /* jansson parses by recursion, so the depth is counted first: brackets outside of strings. */
 static sluice_status check_depth(const char *data, size_t n, struct failure *f)
@@ -19,8 +16,10 @@ static sluice_status check_depth(const char *data, size_t n, struct failure *f)
     for (size_t i = 0; i < n; i++) {
         char c = data[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
@@ -113,8 +112,7 @@ sluice_status json_get_char(const json_t *object, const char *key, char mark[4],
     sluice_status status = json_get_text(object, key, &text, &bytes, f);
     if (status) return status;
     int32_t c;
-    if (bytes == 0 || utf8_read(text, &c) != bytes)
-        return fail(f, SLUICE_FORMAT, "%s: must be one character", key);
+    if (bytes == 0 || utf8_read(text, &c) != bytes) return fail(f, SLUICE_FORMAT, "%s: must be one character", key);
     memcpy(mark, text, bytes);
     *n = bytes;
     return SLUICE_OK;
@@ -126,8 +124,7 @@ sluice_status json_get_copy(const json_t *object, const char *key, char **out, s
     sluice_status status = json_get_text(object, key, &text, n, f);
     if (status) return status;
     if (!text) return fail(f, SLUICE_FORMAT, "%s: missing", key);
-    if (*n > MAX_TOKEN_BYTES)
-        return fail(f, SLUICE_FORMAT, "%s: %zu bytes exceed %d", key, *n, MAX_TOKEN_BYTES);
+    if (*n > MAX_TOKEN_BYTES) return fail(f, SLUICE_FORMAT, "%s: %zu bytes exceed %d", key, *n, MAX_TOKEN_BYTES);
     *out = memory_strndup(text, *n);
     return *out ? SLUICE_OK : fail_no_memory(f);
 }

@@ -5,11 +5,25 @@
 
 __extension__ typedef unsigned __int128 wide;
 
-static const uint64_t edges[] = {
-    0,          1,          2,          3,          63,           64,           65,
-    4095,       UINT32_MAX, 1ull << 32, (1ull << 32) + 1, INT64_MAX, 1ull << 63, (1ull << 63) + 1,
-    UINT64_MAX / 3, UINT64_MAX - 64, UINT64_MAX - 63, UINT64_MAX - 1, UINT64_MAX,
-};
+static const uint64_t edges[] = {0,
+                                 1,
+                                 2,
+                                 3,
+                                 63,
+                                 64,
+                                 65,
+                                 4095,
+                                 UINT32_MAX,
+                                 1ull << 32,
+                                 (1ull << 32) + 1,
+                                 INT64_MAX,
+                                 1ull << 63,
+                                 (1ull << 63) + 1,
+                                 UINT64_MAX / 3,
+                                 UINT64_MAX - 64,
+                                 UINT64_MAX - 63,
+                                 UINT64_MAX - 1,
+                                 UINT64_MAX};
 enum { N_EDGES = sizeof edges / sizeof *edges, UNTOUCHED = 12345 };
 
 static void expect(bool got, uint64_t result, wide exact, const char *what, uint64_t a, uint64_t b)

@@ -24,10 +24,7 @@ Test(cpu, every_feature_has_a_name_of_its_own)
     cr_expect_null(cpu_feature_name(1000));
 }
 
-Test(cpu, scalar_leaves_nothing)
-{
-    cr_expect_eq(features_with("scalar"), 0u);
-}
+Test(cpu, scalar_leaves_nothing) { cr_expect_eq(features_with("scalar"), 0u); }
 
 Test(cpu, no_bound_and_an_empty_bound_leave_everything)
 {
@@ -51,10 +48,7 @@ Test(cpu, each_name_is_an_upper_bound)
     }
 }
 
-Test(cpu, avx2_is_below_avx512)
-{
-    cr_expect_eq(features_with("avx2") & ~CPU_FEATURE(AVX2), 0u);
-}
+Test(cpu, avx2_is_below_avx512) { cr_expect_eq(features_with("avx2") & ~CPU_FEATURE(AVX2), 0u); }
 
 Test(cpu, an_unknown_word_changes_nothing_and_is_reported)
 {

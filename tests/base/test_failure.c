@@ -84,7 +84,7 @@ Test(failure, fail_in_never_leaves_its_room)
     free(text);
 }
 
-/* ---- escape_text --------------------------------------------------------------------------------------------------- */
+/* ---- escape_text ------------------------------------------------------------------------------------------------- */
 
 Test(failure, escape_shows_every_byte_in_printable_ascii)
 {

@@ -26,8 +26,8 @@ static double value_of(const struct format *f, unsigned bits)
     unsigned exponent = (bits >> f->fraction_bits) & max_exponent(f), fraction = bits & ((1u << f->fraction_bits) - 1);
     double one = ldexp(1, f->fraction_bits);
     double v = exponent == max_exponent(f) ? INFINITY
-               : exponent                  ? ldexp(one + fraction, f->min_exponent + (int)exponent - 1 - f->fraction_bits)
-                                           : ldexp(fraction, f->min_exponent - f->fraction_bits);
+               : exponent ? ldexp(one + fraction, f->min_exponent + (int)exponent - 1 - f->fraction_bits)
+                          : ldexp(fraction, f->min_exponent - f->fraction_bits);
     return bits & 0x8000u ? -v : v;
 }
 
@@ -117,8 +117,8 @@ Test(float16, any_float_rounds_to_nearest_even)
 Test(float16, special_values)
 {
     static const uint32_t bits[] = {
-        0x00000000, 0x80000000, 0x7f800000, 0xff800000, 0x00000001, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff,
-        0x7f800001, 0xff800001, 0x7fbfffff, 0x7fc00000, 0xffffffff, 0x7f80ffff, /* NaNs, the first with a low payload */
+        0x00000000, 0x80000000, 0x7f800000, 0xff800000, 0x00000001, 0x80000001, 0x007fffff, 0x00800000,
+        0x7f7fffff, 0x7f800001, 0xff800001, 0x7fbfffff, 0x7fc00000, 0xffffffff, 0x7f80ffff,
         0x477fefff, 0x477ff000, 0x477fe000, 0x33000000, 0x33000001, 0x387fffff, 0x387fe000, 0x38800000,
     };
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)

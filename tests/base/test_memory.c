@@ -122,10 +122,7 @@ Test(memory, pages_are_aligned_and_zero)
     memory_unmap_pages(NULL, 100);
 }
 
-Test(memory, pages_that_cannot_be_had_are_null)
-{
-    cr_expect_null(memory_map_pages(SIZE_MAX / 2));
-}
+Test(memory, pages_that_cannot_be_had_are_null) { cr_expect_null(memory_map_pages(SIZE_MAX / 2)); }
 
 Test(memory, a_released_range_of_a_file_reads_the_same_again)
 {

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder.h"
 #include "golden.h"
+#include "rng.h"
 
 static void expect_close(const char *name, const char *what, const struct golden *g, const float *found, double limit)
 {
@@ -95,21 +97,77 @@ Test(golden, threads_and_chunks_and_instruction_sets_do_not_change_a_bit)
     }
 }
 
-Test(golden, blas_agrees_within_the_bound_on_f32_weights)
+/* A dense f32 model whose matrices fill OpenBLAS's panels of 256 outputs. */
+static void write_wide_model(struct test_folder *folder)
 {
-    static char names[MAX_CASES][64];
-    int n = golden_names(names), n_f32 = 0;
-    for (int i = 0; i < n; i++) {
-        struct golden g;
-        struct seen s;
-        golden_open(&g, names[i], 2, SLUICE_OPEN_BLAS);
-        if (strcmp(g.info.weight_dtype, "F32") == 0) {
-            golden_run(&g, 0, &s);
-            expect_close(names[i], "logits", &g, s.logits, 1e-10);
-            seen_free(&s);
-            n_f32++;
-        }
-        golden_close(&g);
+    enum { WIDE = 256, INNER = 512 };
+    static const struct {
+        const char *name;
+        uint64_t n, k; /* k 0: a vector */
+    } shapes[] = {
+        {"model.embed_tokens.weight", WIDE, WIDE},
+        {"model.norm.weight", WIDE, 0},
+        {"model.layers.0.input_layernorm.weight", WIDE, 0},
+        {"model.layers.0.post_attention_layernorm.weight", WIDE, 0},
+        {"model.layers.0.self_attn.q_proj.weight", WIDE, WIDE},
+        {"model.layers.0.self_attn.k_proj.weight", WIDE, WIDE},
+        {"model.layers.0.self_attn.v_proj.weight", WIDE, WIDE},
+        {"model.layers.0.self_attn.o_proj.weight", WIDE, WIDE},
+        {"model.layers.0.mlp.gate_proj.weight", INNER, WIDE},
+        {"model.layers.0.mlp.up_proj.weight", INNER, WIDE},
+        {"model.layers.0.mlp.down_proj.weight", WIDE, INNER},
+    };
+    enum { N = sizeof shapes / sizeof shapes[0] };
+    struct test_tensor tensors[N];
+    struct rng rng = rng_seed(7);
+    float *data[N];
+    for (int i = 0; i < N; i++) {
+        size_t n = shapes[i].n * (shapes[i].k ? shapes[i].k : 1);
+        data[i] = malloc(n * sizeof(float));
+        rng_fill(&rng, data[i], n, -0.15f, 0.15f);
+        tensors[i] = (struct test_tensor){shapes[i].name, "F32", shapes[i].k ? 2 : 1, {shapes[i].n, shapes[i].k},
+                                          data[i]};
     }
-    cr_expect_geq(n_f32, 4);
+    folder_create(folder);
+    folder_write_tensors(folder, "model.safetensors", tensors, N);
+    folder_write_text(folder, "config.json",
+                      "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 256, \"num_hidden_layers\": 1,"
+                      " \"num_attention_heads\": 4, \"vocab_size\": 256, \"intermediate_size\": 512,"
+                      " \"tie_word_embeddings\": true}");
+    for (int i = 0; i < N; i++) free(data[i]);
+}
+
+static float *wide_logits(const struct test_folder *folder, unsigned flags, char *group, size_t group_cap)
+{
+    sluice_engine *e;
+    sluice_error error = {0};
+    sluice_engine_options o = sluice_engine_options_default();
+    int32_t tokens[40];
+    o.n_threads = 2;
+    o.flags = flags;
+    cr_assert_eq(sluice_engine_open(&e, folder->path, &o, &error), SLUICE_OK, "%s", error.text);
+    cr_assert(sluice_engine_get_matrix_group(e, 2, group, group_cap));
+    sluice_session *s = new_session(e, 64, 0);
+    for (int i = 0; i < 40; i++) tokens[i] = (i * 37 + 5) % 256;
+    cr_assert_eq(sluice_session_prefill(s, tokens, 40), SLUICE_OK, "%s", sluice_session_error(s));
+    float *logits = malloc(256 * sizeof *logits);
+    memcpy(logits, sluice_session_logits(s), 256 * sizeof *logits);
+    sluice_session_free(&s);
+    sluice_engine_close(&e);
+    return logits;
+}
+
+Test(golden, openblas_agrees_within_the_bound)
+{
+    struct test_folder folder;
+    char own_group[256], blas_group[256];
+    write_wide_model(&folder);
+    float *own = wide_logits(&folder, 0, own_group, sizeof own_group);
+    float *blas = wide_logits(&folder, SLUICE_OPEN_BLAS, blas_group, sizeof blas_group);
+    folder_remove(&folder);
+    cr_expect_null(strstr(own_group, "openblas"), "%s", own_group);
+    cr_expect_not_null(strstr(blas_group, "openblas"), "%s", blas_group);
+    cr_expect_leq(nmse(blas, own, 256), 1e-10);
+    free(own);
+    free(blas);
 }

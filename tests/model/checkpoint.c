@@ -11,7 +11,7 @@
 #include "tests/support/rng.h"
 #include "weights/archive.h"
 
-/* ---- config.json ---------------------------------------------------------------------------------------------------- */
+/* ---- config.json ------------------------------------------------------------------------------------------------- */
 
 static const struct edit base[] = {
     {"architectures", "[\"Qwen3MoeForCausalLM\"]"},
@@ -68,7 +68,7 @@ void config_write(const struct test_folder *folder, const struct edit *edits)
     free(text);
 }
 
-/* ---- tensors -------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 void checkpoint_values(const char *part, float *out, size_t n)
 {
@@ -278,7 +278,7 @@ void checkpoint_remove(struct checkpoint *c)
     folder_remove(&c->folder);
 }
 
-/* ---- binding -------------------------------------------------------------------------------------------------------- */
+/* ---- binding ----------------------------------------------------------------------------------------------------- */
 
 static void keep_warning(void *context, const char *text)
 {

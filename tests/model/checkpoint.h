@@ -20,9 +20,17 @@ void config_write(const struct test_folder *folder, const struct edit *edits);
 enum checkpoint_family { QWEN2_MOE, MIXTRAL };
 enum checkpoint_form { EXPERT_BY_EXPERT, FUSED_EXPERTS };
 enum {
-    CHECKPOINT_HIDDEN = 24, CHECKPOINT_VOCAB = 40, CHECKPOINT_Q = 24, CHECKPOINT_KV = 12, CHECKPOINT_EXPERTS = 6,
-    CHECKPOINT_TOP_K = 2, CHECKPOINT_EXPERT_FFN = 18, CHECKPOINT_SHARED_FFN = 20, CHECKPOINT_FFN = 40,
-    CHECKPOINT_LAYERS = 2, CHECKPOINT_MAX_TENSORS = 64,
+    CHECKPOINT_HIDDEN = 24,
+    CHECKPOINT_VOCAB = 40,
+    CHECKPOINT_Q = 24,
+    CHECKPOINT_KV = 12,
+    CHECKPOINT_EXPERTS = 6,
+    CHECKPOINT_TOP_K = 2,
+    CHECKPOINT_EXPERT_FFN = 18,
+    CHECKPOINT_SHARED_FFN = 20,
+    CHECKPOINT_FFN = 40,
+    CHECKPOINT_LAYERS = 2,
+    CHECKPOINT_MAX_TENSORS = 64,
 };
 
 struct checkpoint {
@@ -42,7 +50,7 @@ struct test_tensor *checkpoint_tensor(struct checkpoint *c, const char *name); /
 void checkpoint_drop(struct checkpoint *c, const char *name);
 /* Adds a tensor of zeros with `n_dims` sizes. */
 struct test_tensor *checkpoint_add(struct checkpoint *c, const char *name, int n_dims, const uint64_t *shape);
-void checkpoint_write(struct checkpoint *c); /* config.json and model.safetensors */
+void checkpoint_write(struct checkpoint *c);  /* config.json and model.safetensors */
 void checkpoint_remove(struct checkpoint *c); /* twice is fine */
 
 /* The values of one part of a model, before rounding to the dtype: [n], in about [-1, 1]. `part` is the name that the
@@ -51,7 +59,7 @@ void checkpoint_values(const char *part, float *out, size_t n);
 /* x as the dtype keeps it. */
 float checkpoint_rounded(const char *dtype, float x);
 
-/* ---- binding ------------------------------------------------------------------------------------------------------- */
+/* ---- binding ----------------------------------------------------------------------------------------------------- */
 
 struct bound {
     struct model model;

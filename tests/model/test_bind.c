@@ -47,7 +47,7 @@ static void refused(bool names_the_file, sluice_status status, const char *line)
     }
 }
 
-/* ---- what arrives ---------------------------------------------------------------------------------------------------- */
+/* ---- what arrives ------------------------------------------------------------------------------------------------ */
 
 static void expect_values(const float *got, const float *values, int n, const char *name)
 {
@@ -109,8 +109,8 @@ static void expect_model(void)
     expect_matrix(&l0->router, CHECKPOINT_EXPERTS, CHECKPOINT_HIDDEN, "model.layers.0.mlp.gate.weight");
     for (int e = 0; e < CHECKPOINT_EXPERTS; e++) {
         char prefix[64];
-        struct mlp_weights expert = {
-            expert_weight(&l0->gate, e), expert_weight(&l0->up, e), expert_weight(&l0->down, e)};
+        struct mlp_weights expert = {expert_weight(&l0->gate, e), expert_weight(&l0->up, e),
+                                     expert_weight(&l0->down, e)};
         snprintf(prefix, sizeof prefix, "model.layers.0.mlp.experts.%d", e);
         expect_mlp(&expert, CHECKPOINT_EXPERT_FFN, prefix);
     }
@@ -236,8 +236,13 @@ Test(bind, without_weights_everything_is_known_and_nothing_is_loaded)
     bind_checkpoint(1, false);
     cr_assert_eq((int)bound.status, (int)SLUICE_OK, "%s", bound.failure.text);
     const struct model *m = &bound.model;
-    const struct weight *weights[] = {&m->embedding, &m->head, &m->layers[0].q, &m->layers[0].router,
-                                      &m->layers[0].gate.first, &m->layers[0].down.first, &m->layers[1].dense.up};
+    const struct weight *weights[] = {&m->embedding,
+                                      &m->head,
+                                      &m->layers[0].q,
+                                      &m->layers[0].router,
+                                      &m->layers[0].gate.first,
+                                      &m->layers[0].down.first,
+                                      &m->layers[1].dense.up};
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         cr_expect_null(weights[i]->data);
         cr_expect(weights[i]->layout && weights[i]->n > 0 && weights[i]->k > 0);
@@ -249,7 +254,7 @@ Test(bind, without_weights_everything_is_known_and_nothing_is_loaded)
     model_free(&bound.model);
 }
 
-/* ---- head and embedding ----------------------------------------------------------------------------------------------- */
+/* ---- head and embedding ------------------------------------------------------------------------------------------ */
 
 Test(bind, C25_a_head_is_found_or_the_embedding_takes_its_place)
 {
@@ -281,16 +286,22 @@ Test(bind, C25_a_head_that_is_neither_there_nor_tied_is_missing)
     refused(false, SLUICE_FORMAT, "missing tensors: lm_head.weight");
 }
 
-/* ---- missing ----------------------------------------------------------------------------------------------------------- */
+/* ---- missing ----------------------------------------------------------------------------------------------------- */
 
 Test(bind, T24_all_missing_tensors_are_named_at_once)
 {
     static const char *const gone[] = {
-        "model.norm.weight", "model.layers.1.self_attn.k_proj.weight", "model.layers.0.self_attn.v_proj.bias",
-        "model.layers.1.mlp.up_proj.weight", "model.layers.0.mlp.gate.weight",
-        "model.layers.0.mlp.experts.0.gate_proj.weight", "model.layers.0.mlp.experts.2.gate_proj.weight",
-        "model.layers.0.mlp.experts.3.gate_proj.weight", "model.layers.0.mlp.experts.4.gate_proj.weight",
-        "model.layers.0.mlp.experts.5.down_proj.weight", "model.layers.0.mlp.shared_expert_gate.weight",
+        "model.norm.weight",
+        "model.layers.1.self_attn.k_proj.weight",
+        "model.layers.0.self_attn.v_proj.bias",
+        "model.layers.1.mlp.up_proj.weight",
+        "model.layers.0.mlp.gate.weight",
+        "model.layers.0.mlp.experts.0.gate_proj.weight",
+        "model.layers.0.mlp.experts.2.gate_proj.weight",
+        "model.layers.0.mlp.experts.3.gate_proj.weight",
+        "model.layers.0.mlp.experts.4.gate_proj.weight",
+        "model.layers.0.mlp.experts.5.down_proj.weight",
+        "model.layers.0.mlp.shared_expert_gate.weight",
     };
     make("F32");
     dense_layer_1();
@@ -325,7 +336,7 @@ Test(bind, a_list_of_missing_tensors_that_is_too_long_says_so)
     cr_expect_not_null(strstr(text, "missing tensors: model.layers.2.input_layernorm.weight, model.layers.3."));
 }
 
-/* ---- shapes and types ---------------------------------------------------------------------------------------------------- */
+/* ---- shapes and types -------------------------------------------------------------------------------------------- */
 
 struct shape_row {
     const char *name;
@@ -445,7 +456,7 @@ Test(bind, matrices_may_differ_in_type)
     model_free(&bound.model);
 }
 
-/* ---- unused ------------------------------------------------------------------------------------------------------------ */
+/* ---- unused ------------------------------------------------------------------------------------------------------ */
 
 Test(bind, tensors_that_nobody_asks_for_are_a_warning)
 {
@@ -472,7 +483,7 @@ Test(bind, stored_rotary_frequencies_are_no_surprise)
     model_free(&bound.model);
 }
 
-/* ---- limits of the machine ----------------------------------------------------------------------------------------------- */
+/* ---- limits of the machine --------------------------------------------------------------------------------------- */
 
 static struct archive *open_golden(const char *name)
 {

@@ -56,8 +56,8 @@ static void expect_all(const struct cache *cache, int l, int position)
         for (int d = 0; d < layer->head_dim; d++) {
             cr_assert_eq(panel[d * KEY_PANEL + position % KEY_PANEL], mark(l, head, position, d, true),
                          "key of layer %d, head %d, position %d, element %d", l, head, position, d);
-            cr_assert_eq(value[d], mark(l, head, position, d, false), "value of layer %d, head %d, position %d", l, head,
-                         position);
+            cr_assert_eq(value[d], mark(l, head, position, d, false), "value of layer %d, head %d, position %d", l,
+                         head, position);
         }
     }
 }

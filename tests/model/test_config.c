@@ -70,7 +70,7 @@ static void all_refused(const struct bad_row *rows, size_t n, sluice_status stat
 #define QWEN3 {"architectures", "[\"Qwen3ForCausalLM\"]"}
 #define QWEN3_MOE {"architectures", "[\"Qwen3MoeForCausalLM\"]"}
 
-/* ---- sizes ----------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 Test(config, C11_hidden_size_is_an_integer_in_its_range)
 {
@@ -89,7 +89,8 @@ Test(config, C11_hidden_size_is_an_integer_in_its_range)
         {{{"hidden_size", "4294967328"}}, "hidden_size: found 4294967328, expected an integer in 1..131072"},
         {{{"hidden_size", "9223372036854775807"}},
          "hidden_size: found 9223372036854775807, expected an integer in 1..131072"},
-        {{{"hidden_size", "18446744073709551648"}}, "hidden_size: found 1.84467441e+19, expected an integer in 1..131072"},
+        {{{"hidden_size", "18446744073709551648"}},
+         "hidden_size: found 1.84467441e+19, expected an integer in 1..131072"},
         {{{"hidden_size", "null"}}, "hidden_size: missing"},
         {{{"hidden_size", NULL}}, "hidden_size: missing"},
     };
@@ -259,7 +260,7 @@ Test(config, switches_are_true_or_false)
     ALL_REFUSED(rows, SLUICE_FORMAT);
 }
 
-/* ---- RoPE ------------------------------------------------------------------------------------------------------------ */
+/* ---- RoPE -------------------------------------------------------------------------------------------------------- */
 
 Test(config, C18_rope_theta_is_finite_and_more_than_one)
 {
@@ -281,35 +282,37 @@ Test(config, C18_rope_theta_is_finite_and_more_than_one)
     }
 }
 
-#define SCALING(text) {{{"rope_scaling", text}}
+#define SCALING(text, line) {{{"rope_scaling", text}}, line}
 #define ORIGINAL "\"original_max_position_embeddings\":"
 
 Test(config, C19_rope_scaling_is_complete_and_in_range)
 {
     static const struct bad_row rows[] = {
-        SCALING("[]"), "rope_scaling: found an array, expected an object or null"},
-        SCALING("8"), "rope_scaling: found 8, expected an object or null"},
-        SCALING("{\"type\":\"linear\"}"), "rope_scaling.factor: missing"},
-        SCALING("{\"type\":\"linear\",\"factor\":null}"), "rope_scaling.factor: missing"},
-        SCALING("{\"type\":\"linear\",\"factor\":0}"), "rope_scaling.factor: found 0, expected a number in 1e-06..1e+06"},
-        SCALING("{\"rope_type\":\"linear\",\"factor\":-4}"),
-         "rope_scaling.factor: found -4, expected a number in 1e-06..1e+06"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":\"4\"}"),
-         "rope_scaling.factor: found \"4\", expected a number in 1e-06..1e+06"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":4," ORIGINAL "0}"),
-         "rope_scaling.original_max_position_embeddings: found 0, expected a number in 1..1.67772e+07"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":1,\"beta_slow\":2}"),
-         "rope_scaling.beta_fast: found 1, expected at least beta_slow 2"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"beta_slow\":0}"),
-         "rope_scaling.beta_slow: found 0, expected a number in 1e-06..1e+06"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"mscale\":-1}"),
-         "rope_scaling.mscale: found -1, expected a number in 0..1e+06"},
-        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"attention_factor\":0}"),
-         "rope_scaling.attention_factor: found 0, expected a number in 1e-06..1e+06"},
-        SCALING("{\"rope_type\":\"llama3\",\"factor\":8," ORIGINAL "64}"), "rope_scaling.low_freq_factor: missing"},
-        SCALING("{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}"), "rope_scaling.high_freq_factor: missing"},
-        SCALING("{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4}"),
-         "rope_scaling.high_freq_factor: found 4, expected more than low_freq_factor 4"},
+        SCALING("[]", "rope_scaling: found an array, expected an object or null"),
+        SCALING("8", "rope_scaling: found 8, expected an object or null"),
+        SCALING("{\"type\":\"linear\"}", "rope_scaling.factor: missing"),
+        SCALING("{\"type\":\"linear\",\"factor\":null}", "rope_scaling.factor: missing"),
+        SCALING("{\"type\":\"linear\",\"factor\":0}",
+                "rope_scaling.factor: found 0, expected a number in 1e-06..1e+06"),
+        SCALING("{\"rope_type\":\"linear\",\"factor\":-4}",
+                "rope_scaling.factor: found -4, expected a number in 1e-06..1e+06"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":\"4\"}",
+                "rope_scaling.factor: found \"4\", expected a number in 1e-06..1e+06"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":4," ORIGINAL "0}",
+                "rope_scaling.original_max_position_embeddings: found 0, expected a number in 1..1.67772e+07"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":1,\"beta_slow\":2}",
+                "rope_scaling.beta_fast: found 1, expected at least beta_slow 2"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"beta_slow\":0}",
+                "rope_scaling.beta_slow: found 0, expected a number in 1e-06..1e+06"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"mscale\":-1}",
+                "rope_scaling.mscale: found -1, expected a number in 0..1e+06"),
+        SCALING("{\"rope_type\":\"yarn\",\"factor\":4,\"attention_factor\":0}",
+                "rope_scaling.attention_factor: found 0, expected a number in 1e-06..1e+06"),
+        SCALING("{\"rope_type\":\"llama3\",\"factor\":8," ORIGINAL "64}", "rope_scaling.low_freq_factor: missing"),
+        SCALING("{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}",
+                "rope_scaling.high_freq_factor: missing"),
+        SCALING("{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4}",
+                "rope_scaling.high_freq_factor: found 4, expected more than low_freq_factor 4"),
         {{{"rope_parameters", "{\"rope_type\":\"linear\",\"rope_theta\":100.0,\"factor\":0}"}},
          "rope_parameters.factor: found 0, expected a number in 1e-06..1e+06"},
     };
@@ -319,10 +322,11 @@ Test(config, C19_rope_scaling_is_complete_and_in_range)
 Test(config, C19_unknown_rope_is_unsupported)
 {
     static const struct bad_row rows[] = {
-        SCALING("{\"type\":\"su\"}"), "rope_scaling.rope_type: found \"su\", expected one of default, linear, llama3, yarn"},
-        SCALING("{\"rope_type\":\"longrope\",\"short_factor\":[1]}"),
-         "rope_scaling.rope_type: found \"longrope\", expected one of default, linear, llama3, yarn"},
-        SCALING("{\"rope_type\":7}"), "rope_scaling.rope_type: found 7, expected one of default, linear, llama3, yarn"},
+        SCALING("{\"type\":\"su\"}",
+                "rope_scaling.rope_type: found \"su\", expected one of default, linear, llama3, yarn"),
+        SCALING("{\"rope_type\":\"longrope\",\"short_factor\":[1]}",
+                "rope_scaling.rope_type: found \"longrope\", expected one of default, linear, llama3, yarn"),
+        SCALING("{\"rope_type\":7}", "rope_scaling.rope_type: found 7, expected one of default, linear, llama3, yarn"),
         {{{"rope_parameters", "{\"rope_type\":\"dynamic\",\"factor\":2}"}},
          "rope_parameters.rope_type: found \"dynamic\", expected one of default, linear, llama3, yarn"},
         {{{"rope_parameters", "{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}"}},
@@ -334,13 +338,15 @@ Test(config, C19_unknown_rope_is_unsupported)
 /* The hubs' spelling and that of transformers 5 mean the same. */
 Test(config, both_spellings_of_rope_give_the_same_numbers)
 {
-#define NUMBERS "\"factor\":4.0," ORIGINAL "64,\"beta_fast\":16,\"beta_slow\":2,\"attention_factor\":1.5,\"truncate\":false"
+#define NUMBERS \
+    "\"factor\":4.0," ORIGINAL "64,\"beta_fast\":16,\"beta_slow\":2,\"attention_factor\":1.5,\"truncate\":false"
     static const struct edit spellings[][4] = {
         {{"rope_theta", "500.0"}, {"rope_scaling", "{\"rope_type\":\"yarn\"," NUMBERS "}"}},
         {{"rope_theta", "500.0"}, {"rope_scaling", "{\"type\":\"yarn\"," NUMBERS "}"}},
         {{"rope_theta", NULL}, {"rope_parameters", "{\"rope_type\":\"yarn\",\"rope_theta\":500.0," NUMBERS "}"}},
         {{"rope_theta", "500.0"}, {"rope_parameters", "{\"rope_type\":\"yarn\"," NUMBERS "}"}},
-        {{"rope_theta", "7.0"}, {"rope_parameters", "{\"rope_type\":\"yarn\",\"rope_theta\":500," NUMBERS "}"},
+        {{"rope_theta", "7.0"},
+         {"rope_parameters", "{\"rope_type\":\"yarn\",\"rope_theta\":500," NUMBERS "}"},
          {"rope_scaling", "null"}},
     };
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
@@ -373,9 +379,9 @@ Test(config, rope_numbers_that_are_absent_have_the_defaults_of_transformers)
     config_free(&config);
 }
 
-/* ---- lists of layers ------------------------------------------------------------------------------------------------- */
+/* ---- lists of layers --------------------------------------------------------------------------------------------- */
 
-#define FULL "\"full_attention\""
+#define FULL    "\"full_attention\""
 #define SLIDING "\"sliding_attention\""
 
 Test(config, C22_layer_types_has_one_known_name_per_layer)
@@ -407,16 +413,18 @@ Test(config, C23_dense_layers_and_the_sparse_step_are_checked)
     ALL_REFUSED(rows, SLUICE_FORMAT);
 }
 
-/* ---- architecture and foreign keys ------------------------------------------------------------------------------------ */
+/* ---- architecture and foreign keys ------------------------------------------------------------------------------- */
 
-#define KNOWN "(known: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, OlmoeForCausalLM, Qwen2ForCausalLM, " \
-              "Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM)"
+#define KNOWN                                                                                                \
+    "(known: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, OlmoeForCausalLM, Qwen2ForCausalLM, " \
+    "Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM)"
 
 Test(config, C27_the_architecture_is_known)
 {
     static const struct bad_row unsupported[] = {
         {{{"architectures", "[\"GPT2LMHeadModel\"]"}}, "architectures: \"GPT2LMHeadModel\" is not supported " KNOWN},
-        {{{"architectures", "[\"Qwen3MoeForCausalLM \"]"}}, "architectures: \"Qwen3MoeForCausalLM \" is not supported " KNOWN},
+        {{{"architectures", "[\"Qwen3MoeForCausalLM \"]"}},
+         "architectures: \"Qwen3MoeForCausalLM \" is not supported " KNOWN},
         {{{"architectures", "[\"\\u0007\"]"}}, "architectures: \"\\x07\" is not supported " KNOWN},
         {{{"architectures", NULL}, {"model_type", "\"mamba\""}}, "model_type: \"mamba\" is not supported " KNOWN},
     };
@@ -464,12 +472,11 @@ Test(config, C24_quantised_weights_and_other_activations_are_unsupported)
     config_free(&config);
 }
 
-/* ---- end tokens and sampling defaults --------------------------------------------------------------------------------- */
+/* ---- end tokens and sampling defaults ---------------------------------------------------------------------------- */
 
 static void end_tokens(const char *in_config, const char *in_generation, int n, const int32_t *expected)
 {
-    if (in_generation)
-        folder_write_text(&folder, "generation_config.json", in_generation);
+    if (in_generation) folder_write_text(&folder, "generation_config.json", in_generation);
     ACCEPTED({"eos_token_id", in_config});
     cr_assert_eq(config.n_end_tokens, n);
     for (int i = 0; i < n; i++) cr_expect_eq(config.end_tokens[i], expected[i]);
@@ -521,7 +528,8 @@ static void generation_refused(const char *text, const char *line)
 Test(config, C26_generation_config_is_checked)
 {
     generation_refused("{\"eos_token_id\":-1}", "eos_token_id: found -1, expected an integer in 0..99");
-    generation_refused("{\"eos_token_id\":[1,4294967297]}", "eos_token_id: found 4294967297, expected an integer in 0..99");
+    generation_refused("{\"eos_token_id\":[1,4294967297]}",
+                       "eos_token_id: found 4294967297, expected an integer in 0..99");
     generation_refused("{\"eos_token_id\":\"x\"}", "eos_token_id: found \"x\", expected an integer in 0..99");
     generation_refused("{\"do_sample\":1}", "do_sample: found 1, expected true or false");
     generation_refused("{\"temperature\":-0.5}", "temperature: found -0.5, expected a number in 0..100");
@@ -586,7 +594,7 @@ Test(config, the_first_token_may_be_absent)
     config_free(&config);
 }
 
-/* ---- what the families make of it -------------------------------------------------------------------------------------- */
+/* ---- what the families make of it -------------------------------------------------------------------------------- */
 
 /* One letter per layer: d dense, e experts. */
 static void expect_ffn(const char *letters)
@@ -629,7 +637,8 @@ static void expect_windows(int a, int b, int c, int d)
     config_free(&config);
 }
 #define LISTED {"layer_types", "[" FULL "," SLIDING "," FULL "," SLIDING "]"}
-#define USE {"use_sliding_window", "true"}, {"sliding_window", "9"}
+#define USE \
+    {"use_sliding_window", "true"}, { "sliding_window", "9" }
 
 /* As transformers does it: each family has its own rule. */
 Test(config, windows)
@@ -695,7 +704,14 @@ Test(config, each_family_has_its_own_layer)
         {{OLMOE, {"norm_topk_prob", "true"}, {"attention_bias", "true"}}, QK_NORM_FULL, true, true, false, true, 48, 0},
         {{QWEN2}, QK_NORM_NONE, true, false, false, false, 48, 0},
         {{QWEN2_MOE_, {"shared_expert_intermediate_size", "20"}}, QK_NORM_NONE, true, false, false, false, 16, 20},
-        {{QWEN2_MOE_, {"qkv_bias", "false"}, {"norm_topk_prob", "true"}}, QK_NORM_NONE, false, false, false, true, 16, 5632},
+        {{QWEN2_MOE_, {"qkv_bias", "false"}, {"norm_topk_prob", "true"}},
+         QK_NORM_NONE,
+         false,
+         false,
+         false,
+         true,
+         16,
+         5632},
         {{QWEN3}, QK_NORM_PER_HEAD, false, false, false, false, 48, 0},
         {{QWEN3, {"attention_bias", "true"}}, QK_NORM_PER_HEAD, true, true, false, false, 48, 0},
         {{QWEN3_MOE}, QK_NORM_PER_HEAD, false, false, false, false, 16, 0},
@@ -729,7 +745,9 @@ Test(config, the_number_of_experts_has_two_spellings)
         for (int spelling = 0; spelling < 3; spelling++) {
             const struct edit edits[] = {
                 families[i],
-                {"num_experts", spelling == 0 ? "5" : spelling == 1 ? NULL : "null"},
+                {"num_experts", spelling == 0   ? "5"
+                                : spelling == 1 ? NULL
+                                                : "null"},
                 {"num_local_experts", spelling == 0 ? NULL : "5"},
                 {0},
             };
@@ -791,7 +809,7 @@ Test(config, helpers_count_layers_and_widest_heads)
     config_free(&config);
 }
 
-/* ---- limits of the machine ---------------------------------------------------------------------------------------------- */
+/* ---- limits of the machine --------------------------------------------------------------------------------------- */
 
 Test(config, memory_that_is_short_is_reported)
 {
@@ -806,8 +824,10 @@ Test(config, memory_that_is_short_is_reported)
 
 Test(config, nobody_has_to_want_the_sentence)
 {
-    static const struct edit bad[][2] = {{{"hidden_size", "0"}}, {{"rope_scaling", "{\"rope_type\":\"x\"}"}},
-                                         {{"hidden_act", "\"relu\""}}, {{"architectures", "[\"X\"]"}}};
+    static const struct edit bad[][2] = {{{"hidden_size", "0"}},
+                                         {{"rope_scaling", "{\"rope_type\":\"x\"}"}},
+                                         {{"hidden_act", "\"relu\""}},
+                                         {{"architectures", "[\"X\"]"}}};
     static const sluice_status status[] = {SLUICE_FORMAT, SLUICE_UNSUPPORTED, SLUICE_UNSUPPORTED, SLUICE_UNSUPPORTED};
     for (int i = 0; i < 4; i++) {
         const struct edit edits[] = {bad[i][0], {0}};

@@ -140,7 +140,8 @@ Test(product, any_number_of_rows)
 
 Test(product, any_shape)
 {
-    static const int shapes[][2] = {{1, 1}, {1, 64}, {15, 3}, {16, 2}, {17, 63}, {64, 65}, {129, 16}, {300, 24}, {33, 1025}};
+    static const int shapes[][2] = {{1, 1},   {1, 64},   {15, 3},   {16, 2},   {17, 63},
+                                    {64, 65}, {129, 16}, {300, 24}, {33, 1025}};
     static const int ms[] = {1, 2, 63, 64, 65, 130};
     for (int type = 0; type < 3; type++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
@@ -244,7 +245,7 @@ Test(product, openblas_takes_only_matrices_that_fill_its_panels)
 }
 #endif
 
-/* ---- one input for several weights ------------------------------------------------------------------------------------------ */
+/* ---- one input for several weights ------------------------------------------------------------------------------- */
 
 enum { GROUP = 4, GROUP_N = 48, GROUP_K = 36, GROUP_M = 150, GROUP_LD = GROUP_N + 16 };
 

@@ -63,15 +63,17 @@ Test(rope, positions)
         for (int i = 0; i < HALF; i++) {
             float frequency = (float)(1 / pow(1e6, 2.0 * i / HEAD_DIM));
             float angle = (float)positions[j] * frequency;
-            cr_expect_eq(cosine[positions[j] * HALF + i], (float)cos((double)angle), "position %d, pair %d", positions[j], i);
-            cr_expect_eq(sine[positions[j] * HALF + i], (float)sin((double)angle), "position %d, pair %d", positions[j], i);
+            cr_expect_eq(cosine[positions[j] * HALF + i], (float)cos((double)angle), "position %d, pair %d",
+                         positions[j], i);
+            cr_expect_eq(sine[positions[j] * HALF + i], (float)sin((double)angle), "position %d, pair %d", positions[j],
+                         i);
         }
     for (int i = 0; i < HALF; i++) cr_expect(cosine[i] == 1.0f && sine[i] == 0.0f);
     free(cosine);
     free(sine);
 }
 
-/* ---- Llama 3 ----------------------------------------------------------------------------------------------------------- */
+/* ---- Llama 3 ----------------------------------------------------------------------------------------------------- */
 
 /* Divisor 1 below `first`, then the ramp, then the factor. */
 static void expect_divisors(const struct rope_config *r, int head_dim, int first, const double *ramp, int n_ramp)
@@ -87,23 +89,31 @@ static void expect_divisors(const struct rope_config *r, int head_dim, int first
 Test(rope, llama_3_1_8b)
 {
     static const double ramp[] = {1.207484, 1.553415, 2.026313, 2.694530, 3.684253, 5.257327};
-    struct rope_config r = {.scaling = ROPE_LLAMA3, .theta = 5e5, .factor = 8, .low_freq_factor = 1,
-                            .high_freq_factor = 4, .original_context = 8192};
+    struct rope_config r = {.scaling = ROPE_LLAMA3,
+                            .theta = 5e5,
+                            .factor = 8,
+                            .low_freq_factor = 1,
+                            .high_freq_factor = 4,
+                            .original_context = 8192};
     expect_divisors(&r, 128, 29, ramp, 6);
 }
 
 Test(rope, llama_3_2_1b)
 {
     static const double ramp[] = {1.651329, 3.292262, 9.666729};
-    struct rope_config r = {.scaling = ROPE_LLAMA3, .theta = 5e5, .factor = 32, .low_freq_factor = 1,
-                            .high_freq_factor = 4, .original_context = 8192};
+    struct rope_config r = {.scaling = ROPE_LLAMA3,
+                            .theta = 5e5,
+                            .factor = 32,
+                            .low_freq_factor = 1,
+                            .high_freq_factor = 4,
+                            .original_context = 8192};
     expect_divisors(&r, 64, 15, ramp, 3);
 }
 
-/* ---- YaRN -------------------------------------------------------------------------------------------------------------- */
+/* ---- YaRN -------------------------------------------------------------------------------------------------------- */
 
-static const struct rope_config gpt_oss = {.scaling = ROPE_YARN, .theta = 150000, .factor = 32,
-                                           .original_context = 4096, .beta_fast = 32, .beta_slow = 1};
+static const struct rope_config gpt_oss = {
+    .scaling = ROPE_YARN, .theta = 150000, .factor = 32, .original_context = 4096, .beta_fast = 32, .beta_slow = 1};
 
 Test(rope, yarn_of_gpt_oss)
 {
@@ -129,8 +139,15 @@ Test(rope, yarn_truncates_the_ends_of_the_ramp_where_the_model_says_so)
 
 Test(rope, yarn_of_deepseek_v2_lite)
 {
-    struct rope_config r = {.scaling = ROPE_YARN, .theta = 1e4, .factor = 40, .original_context = 4096, .beta_fast = 32,
-                            .beta_slow = 1, .mscale = 0.707, .mscale_all_dim = 0.707, .truncate = true};
+    struct rope_config r = {.scaling = ROPE_YARN,
+                            .theta = 1e4,
+                            .factor = 40,
+                            .original_context = 4096,
+                            .beta_fast = 32,
+                            .beta_slow = 1,
+                            .mscale = 0.707,
+                            .mscale_all_dim = 0.707,
+                            .truncate = true};
     struct spectrum s = spectrum_of(&r, 64);
     expect_close(s.frequency[10], plain(1e4, 10, 64), 3e-7, "frequency", 10);
     expect_close(s.frequency[16], 5.5e-3, 3e-7, "frequency", 16);
@@ -166,13 +183,14 @@ Test(rope, yarn_magnitude)
     }
 }
 
-/* ---- what configurations may ask for -------------------------------------------------------------------------------------- */
+/* ---- what configurations may ask for ----------------------------------------------------------------------------- */
 
 /* Every corner of the ranges that config.c lets through. */
 Test(rope, no_configuration_gives_anything_but_numbers)
 {
     static const double thetas[] = {1 + 2e-9, 2, 1e4, 1e15}, factors[] = {1e-6, 1, 32, 1e6};
-    static const double originals[] = {1, 7, 4096, 1 << 24}, betas[] = {1e-6, 1, 32, 1e6}, mscales[] = {0, 1e-6, 1, 1e6};
+    static const double originals[] = {1, 7, 4096, 1 << 24}, betas[] = {1e-6, 1, 32, 1e6},
+                        mscales[] = {0, 1e-6, 1, 1e6};
     float cosine[4 * 8], sine[4 * 8];
     for (int n = 0; n < 3 * 4 * 4 * 4 * 4 * 4; n++) {
         int k = n;

@@ -54,8 +54,7 @@ static void bench_make(struct bench *b, int n_experts, int top_k, bool normalise
     b->logits = zeros((size_t)n_rows * (size_t)b->ws.ld_experts, sizeof(float));
     make_routing(&b->ws.routing, n_rows, b->ws.ld_experts, n_experts, top_k);
     b->ws.own_routing = zeros((size_t)n_threads, sizeof(struct routing));
-    for (int i = 0; i < n_threads; i++)
-        make_routing(&b->ws.own_routing[i], 1, b->ws.ld_experts, n_experts, top_k);
+    for (int i = 0; i < n_threads; i++) make_routing(&b->ws.own_routing[i], 1, b->ws.ld_experts, n_experts, top_k);
 }
 
 static void bench_free(struct bench *b)
@@ -112,7 +111,7 @@ static void expect_consistent(struct bench *b)
     cr_assert_eq(r->n_used, n_used);
 }
 
-/* ---- reference vectors -------------------------------------------------------------------------------------------------- */
+/* ---- reference vectors ------------------------------------------------------------------------------------------- */
 
 static const float reference[8] = {1, 2, .5f, 3, -1, 0, 2.5f, 1.5f};
 
@@ -151,7 +150,8 @@ Test(router, scores_are_the_softmax_over_all_experts)
 /* The choice by sorting all experts by (score, id), for many sizes. */
 Test(router, the_best_are_chosen)
 {
-    static const int sizes[][2] = {{1, 1}, {2, 1}, {2, 2}, {8, 2}, {60, 4}, {64, 8}, {64, 64}, {128, 8}, {512, 10}, {17, 16}};
+    static const int sizes[][2] = {{1, 1},  {2, 1},   {2, 2},   {8, 2},    {60, 4},
+                                   {64, 8}, {64, 64}, {128, 8}, {512, 10}, {17, 16}};
     struct rng rng = rng_seed(28);
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         struct bench b;
@@ -206,7 +206,7 @@ Test(router, one_expert_alone_weighs_one_or_its_score)
     }
 }
 
-/* ---- what is no number ----------------------------------------------------------------------------------------------------- */
+/* ---- what is no number ------------------------------------------------------------------------------------------- */
 
 Test(router, no_logits_lead_outside_or_twice_to_the_same_expert)
 {
@@ -219,8 +219,8 @@ Test(router, no_logits_lead_outside_or_twice_to_the_same_expert)
             bench_make(&b, sizes[s][0], sizes[s][1], density % 2, 40, 2);
             for (int row = 0; row < b.n_rows; row++)
                 for (int e = 0; e < sizes[s][0]; e++)
-                    logits_of(&b, row)[e] = rng_below(&rng, 4) <= (unsigned)density ? odd[rng_below(&rng, 7)]
-                                                                                    : rng_float(&rng, -3, 3);
+                    logits_of(&b, row)[e] =
+                        rng_below(&rng, 4) <= (unsigned)density ? odd[rng_below(&rng, 7)] : rng_float(&rng, -3, 3);
             bench_run(&b);
             expect_consistent(&b);
             bench_free(&b);
@@ -242,7 +242,7 @@ Test(router, rows_of_nothing_but_one_odd_value)
         }
 }
 
-/* ---- rows and threads -------------------------------------------------------------------------------------------------------- */
+/* ---- rows and threads -------------------------------------------------------------------------------------------- */
 
 static void fill(struct bench *b, uint64_t seed)
 {

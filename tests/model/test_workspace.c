@@ -61,9 +61,10 @@ static void check_room(const struct model *m, const char *name)
     carve(&ws, &arena, m, ROWS, 2, 64);
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
-        const struct weight *weights[] = {&layer->q,           &layer->k,           &layer->v,         &layer->o,
-                                          &layer->dense.gate,  &layer->dense.up,    &layer->dense.down, &layer->router,
-                                          &layer->shared.gate, &layer->shared.down, &layer->gate.first, &layer->down.first};
+        const struct weight *weights[] = {&layer->q,           &layer->k,          &layer->v,
+                                          &layer->o,           &layer->dense.gate, &layer->dense.up,
+                                          &layer->dense.down,  &layer->router,     &layer->shared.gate,
+                                          &layer->shared.down, &layer->gate.first, &layer->down.first};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
             if (!weights[i]->layout) continue;
             cr_expect_leq(operand_bytes(weights[i], 1, m->features) + 64, ws.own_packed_bytes, "%s", name);
@@ -81,11 +82,13 @@ static void check_room(const struct model *m, const char *name)
         size_t top_k = (size_t)layer->config->router.top_k;
         const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
         for (int i = 0; i < 3; i++)
-            cr_expect_leq(top_k * operand_bytes(experts[i], 1, m->features) + 64, ws.own_packed_experts_bytes, "%s", name);
+            cr_expect_leq(top_k * operand_bytes(experts[i], 1, m->features) + 64, ws.own_packed_experts_bytes, "%s",
+                          name);
         cr_expect_geq(ws.ld_experts, layer->config->router.n_experts);
         cr_expect_geq(ws.n_experts, layer->config->router.n_experts);
     }
-    const ptrdiff_t strides[] = {ws.ld_hidden, ws.ld_q, ws.ld_kv, ws.ld_experts, ws.ld_vocab, ws.ld_act, ws.ld_shared_act};
+    const ptrdiff_t strides[] = {ws.ld_hidden, ws.ld_q,   ws.ld_kv,        ws.ld_experts,
+                                 ws.ld_vocab,  ws.ld_act, ws.ld_shared_act};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) cr_expect_eq(strides[i] % 16, 0, "%s", name);
     arena_free(&arena);
 }

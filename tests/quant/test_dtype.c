@@ -24,9 +24,9 @@ Test(dtype, sizes_and_uses_are_those_of_the_format)
         size_t bytes;
         bool is_weight;
     } rows[] = {
-        {"F32", 4, true},  {"F16", 2, true},  {"BF16", 2, true},  {"F64", 8, false}, {"I8", 1, false},
-        {"U8", 1, false},  {"BOOL", 1, false}, {"I16", 2, false}, {"U16", 2, false}, {"I32", 4, false},
-        {"U32", 4, false}, {"I64", 8, false}, {"U64", 8, false},  {"F8_E4M3", 1, false}, {"F8_E5M2", 1, false},
+        {"F32", 4, true},  {"F16", 2, true},   {"BF16", 2, true}, {"F64", 8, false},     {"I8", 1, false},
+        {"U8", 1, false},  {"BOOL", 1, false}, {"I16", 2, false}, {"U16", 2, false},     {"I32", 4, false},
+        {"U32", 4, false}, {"I64", 8, false},  {"U64", 8, false}, {"F8_E4M3", 1, false}, {"F8_E5M2", 1, false},
     };
     cr_assert_eq(sizeof rows / sizeof *rows, (size_t)N_DTYPES);
     for (int i = 0; i < N_DTYPES; i++) {

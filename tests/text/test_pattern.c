@@ -40,7 +40,12 @@ static void check_refused(const char *pattern)
 
 Test(pattern, blanks_are_white_space)
 {
-    check("\\s+", "a \xc2\xa0\xe3\x80\x80" "b\xe1\xa0\x8e" "c", "a[ \xc2\xa0\xe3\x80\x80]b\xe1\xa0\x8e" "c");
+    check("\\s+",
+          "a \xc2\xa0\xe3\x80\x80"
+          "b\xe1\xa0\x8e"
+          "c",
+          "a[ \xc2\xa0\xe3\x80\x80]b\xe1\xa0\x8e"
+          "c");
     check("[^\\s]+", "a \xe1\xa0\x8e", "[a] [\xe1\xa0\x8e]");
     check("\\S", "\xe1\xa0\x8e", "[\xe1\xa0\x8e]");
 }
@@ -57,7 +62,10 @@ Test(pattern, other_letters_after_a_backslash)
     check("\\h+", "0aFg", "[0aF]g");
     check("[\\hx]+", "0xFFg", "[0xFF]g");
     check("\\v", "a\vb\n", "a[\v]b\n");
-    check("\\u4e2d|\\x{41}|\\x42", "\xe4\xb8\xad" "ABC", "[\xe4\xb8\xad][A][B]C");
+    check("\\u4e2d|\\x{41}|\\x42",
+          "\xe4\xb8\xad"
+          "ABC",
+          "[\xe4\xb8\xad][A][B]C");
     check("\\\xe4\xb8\xad", "\xe4\xb8\xad", "[\xe4\xb8\xad]");
     check("\\{\\}\\-", "{}-", "[{}-]");
 }
@@ -65,14 +73,20 @@ Test(pattern, other_letters_after_a_backslash)
 Test(pattern, scripts_are_not_script_extensions)
 {
     check("\\p{Han}+", "\xe4\xb8\xad\xe3\x83\xbc", "[\xe4\xb8\xad]\xe3\x83\xbc");
-    check("\\p{^Han}", "\xe4\xb8\xad" "a", "\xe4\xb8\xad[a]");
+    check("\\p{^Han}",
+          "\xe4\xb8\xad"
+          "a",
+          "\xe4\xb8\xad[a]");
 }
 
 Test(pattern, new_emoji_are_symbols)
 {
     check(" ?\\p{S}+", " \xf0\x9f\xa9\xb7", "[ \xf0\x9f\xa9\xb7]");
     check("[\\p{S}x]+", "x\xf0\x9f\xa9\xb7", "[x\xf0\x9f\xa9\xb7]");
-    check("\\P{S}", "\xf0\x9f\xa9\xb7" "a", "\xf0\x9f\xa9\xb7[a]");
+    check("\\P{S}",
+          "\xf0\x9f\xa9\xb7"
+          "a",
+          "\xf0\x9f\xa9\xb7[a]");
 }
 
 Test(pattern, intervals)
@@ -104,21 +118,23 @@ Test(pattern, lines)
 
 Test(pattern, intersections)
 {
-    check("[\\p{L}&&[^\\p{Han}]]+", "a\xe4\xb8\xad" "b", "[a]\xe4\xb8\xad[b]");
+    check("[\\p{L}&&[^\\p{Han}]]+",
+          "a\xe4\xb8\xad"
+          "b",
+          "[a]\xe4\xb8\xad[b]");
     check("[a-z&&[aeiou]]", "abe", "[a]b[e]");
     check_refused("[^a-z&&[b]]");
     check_refused("[a-z&&b]");
     check_refused("[a[b]]");
 }
 
-Test(pattern, empty_matches)
-{
-    check("x*", "axxb", "[]a[xx]b[]");
-}
+Test(pattern, empty_matches) { check("x*", "axxb", "[]a[xx]b[]"); }
 
 Test(pattern, refused)
 {
-    static const char *const patterns[] = {"\\C", "\\K", "\\R", "\\X", "\\G", "\\N", "\\g<1>", "(?R)", "(?1)", "(?&a)", "(?P<a>b)", "(?C)", "(*F)",
-                                           "(?(1)a)", "[[:alpha:]]", "[\\W]", "\\xff", "\\x", "\\u12", "\\", "[]", "\\p{}", "\\pL", "\\0"};
+    static const char *const patterns[] = {"\\C",    "\\K",     "\\R",         "\\X",   "\\G",      "\\N",
+                                           "\\g<1>", "(?R)",    "(?1)",        "(?&a)", "(?P<a>b)", "(?C)",
+                                           "(*F)",   "(?(1)a)", "[[:alpha:]]", "[\\W]", "\\xff",    "\\x",
+                                           "\\u12",  "\\",      "[]",          "\\p{}", "\\pL",     "\\0"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) check_refused(patterns[i]);
 }

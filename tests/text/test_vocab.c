@@ -1,4 +1,5 @@
-/* What vocab.h promises beyond equality with the reference: special tokens, begin and end of text, streams, long inputs. */
+/* What vocab.h promises beyond equality with the reference: special tokens, begin and end of text, streams, long
+ * inputs. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,12 @@ static size_t encode(const struct vocab *v, const char *text, unsigned flags, in
     return n;
 }
 
-static struct vocab *demo_with_config(const char *config)
+static struct vocab *with_config(const char *name, const char *config)
 {
+    char file[128];
+    snprintf(file, sizeof file, "%s.tokenizer.json", name);
     size_t n;
-    char *data = golden_read("mistral.tokenizer.json", &n);
+    char *data = golden_read(file, &n);
     struct vocab *v = NULL;
     struct failure f = {0};
     cr_assert_eq(vocab_create(&v, data, n, config, strlen(config), &f), SLUICE_OK, "%s", f.text);
@@ -46,27 +49,35 @@ Test(vocab, special_text_is_text_unless_asked)
     vocab_free(&v);
 }
 
-Test(vocab, config_decides_about_begin_and_end)
+/* mistral's file has a template with <s>; demo's has no post-processor. */
+Test(vocab, post_processor_decides_before_config)
 {
+    static const char named[] = "\"bos_token\": \"<|im_start|>\", \"eos_token\": {\"content\": \"<|im_end|>\"}";
+    static const char llama[] = "\"tokenizer_class\": \"LlamaTokenizerFast\"";
     static const struct {
-        const char *config;
+        const char *name, *more;
         size_t n;
         int32_t first, last;
     } cases[] = {
-        {"{}", 2, 1, 0},
-        {"{\"bos_token\": \"<s>\", \"eos_token\": {\"content\": \"</s>\"}}", 2, 1, 0},
-        {"{\"bos_token\": \"<s>\", \"add_bos_token\": false}", 1, 0, 0},
-        {"{\"bos_token\": \"<s>\", \"add_bos_token\": true}", 2, 1, 0},
-        {"{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"add_bos_token\": true, \"add_eos_token\": true}", 3, 1, 2},
-        {"{\"bos_token\": null, \"eos_token\": \"</s>\", \"add_bos_token\": true, \"add_eos_token\": true}", 2, 0, 2},
+        {"mistral", "\"add_bos_token\": false", 2, 1, -1},
+        {"mistral", "\"add_bos_token\": true, \"add_eos_token\": true", 2, 1, -1},
+        {"demo", "\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_bos_token\": true", 1, -1, -1},
+        {"demo", llama, 1, -1, -1},
+        {"demo", "\"tokenizer_class\": \"LlamaTokenizer\", \"add_bos_token\": true", 2, 4094, -1},
+        {"demo", "\"tokenizer_class\": \"GemmaTokenizerFast\", \"add_bos_token\": true, \"add_eos_token\": true", 3,
+         4094, 4095},
+        {"demo", "\"tokenizer_class\": \"LlamaTokenizerFaster\", \"add_bos_token\": true", 1, -1, -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct vocab *v = demo_with_config(cases[i].config);
+        char config[512];
+        bool demo = strcmp(cases[i].name, "demo") == 0;
+        snprintf(config, sizeof config, "{%s%s%s}", demo ? named : "", demo ? ", " : "", cases[i].more);
+        struct vocab *v = with_config(cases[i].name, config);
         int32_t ids[8];
         size_t n = encode(v, "a", 0, ids, 8);
-        cr_expect_eq(n, cases[i].n, "case %zu", i);
-        if (cases[i].first) cr_expect_eq(ids[0], cases[i].first, "case %zu", i);
-        if (cases[i].last) cr_expect_eq(ids[n - 1], cases[i].last, "case %zu", i);
+        cr_expect_eq(n, cases[i].n, "case %zu: %zu ids", i, n);
+        if (cases[i].first >= 0) cr_expect_eq(ids[0], cases[i].first, "case %zu", i);
+        if (cases[i].last >= 0) cr_expect_eq(ids[n - 1], cases[i].last, "case %zu", i);
         cr_expect_eq(encode(v, "a", VOCAB_NO_BOS, ids, 8), 1);
         vocab_free(&v);
     }
@@ -74,7 +85,7 @@ Test(vocab, config_decides_about_begin_and_end)
 
 Test(vocab, config_names_bos_and_eos)
 {
-    struct vocab *v = demo_with_config("{\"bos_token\": \"<s>\", \"eos_token\": {\"content\": \"</s>\"}}");
+    struct vocab *v = with_config("mistral", "{\"bos_token\": \"<s>\", \"eos_token\": {\"content\": \"</s>\"}}");
     cr_expect_eq(vocab_bos_id(v), 1);
     cr_expect_eq(vocab_eos_id(v), 2);
     cr_expect_eq(vocab_size(v), 32000);
@@ -88,8 +99,9 @@ Test(vocab, config_names_bos_and_eos)
 
 Test(vocab, config_adds_tokens)
 {
-    struct vocab *v = demo_with_config("{\"added_tokens_decoder\": {\"32000\": {\"content\": \"<new>\", \"special\": true}, "
-                                       "\"32001\": {\"content\": \"[new]\"}}}");
+    struct vocab *v =
+        with_config("mistral", "{\"added_tokens_decoder\": {\"32000\": {\"content\": \"<new>\", \"special\": true}, "
+                               "\"32001\": {\"content\": \"[new]\"}}}");
     int32_t ids[8];
     cr_expect_eq(vocab_size(v), 32002);
     cr_expect(vocab_is_special(v, 32000) && !vocab_is_special(v, 32001));
@@ -104,7 +116,8 @@ Test(vocab, input_must_be_utf8)
     static const struct {
         const char *text;
         size_t n, at;
-    } cases[] = {{"ab\xff", 3, 2}, {"\xe4\xbd", 2, 0}, {"a\xc0\x80", 3, 1}, {"\xed\xa0\x80", 3, 0}, {"a\xf4\x90\x80\x80", 5, 1}};
+    } cases[] = {
+        {"ab\xff", 3, 2}, {"\xe4\xbd", 2, 0}, {"a\xc0\x80", 3, 1}, {"\xed\xa0\x80", 3, 0}, {"a\xf4\x90\x80\x80", 5, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct failure f = {0};
         size_t n;
@@ -131,7 +144,7 @@ Test(vocab, token_bytes_are_fragments_of_text)
     vocab_free(&v);
 }
 
-/* Random bytes as tokens: whatever a model emits, each piece is whole characters, and nothing is lost without REPLACE. */
+/* Random tokens: whatever a model emits, each piece is whole characters, and nothing is lost without REPLACE. */
 Test(vocab, streams_of_random_tokens)
 {
     static const char *const names[] = {"demo", "mistral", "metaspace_always", "bert"};
@@ -165,8 +178,10 @@ Test(vocab, broken_bytes_are_replaced_or_passed_on)
     struct vocab *v = golden_vocab("mistral");
     int32_t ids[4] = {token_find(v, "<0xE4>", 6), token_find(v, "<0xBD>", 6), token_find(v, "a", 1)};
     struct text_buffer replaced = decode_all(v, ids, 3, VOCAB_DECODE_REPLACE), raw = decode_all(v, ids, 3, 0);
-    cr_expect_str_eq(replaced.data, "\xef\xbf\xbd\xef\xbf\xbd" "a");
-    cr_expect_str_eq(raw.data, "\xe4\xbd" "a");
+    cr_expect_str_eq(replaced.data, "\xef\xbf\xbd\xef\xbf\xbd"
+                                    "a");
+    cr_expect_str_eq(raw.data, "\xe4\xbd"
+                               "a");
     text_buffer_free(&replaced);
     text_buffer_free(&raw);
     struct text_decoder d;
@@ -223,8 +238,10 @@ Test(vocab, runs_of_a_megabyte_end)
 
 Test(vocab, runs_of_all_kinds_end)
 {
-    static const char *const names[] = {"anthropic", "o200k", "kimi", "dsllm", "cl100k", "whitespace", "metaspace_first"};
-    static const char *const units[] = {"a", "A", " ", "\n", "\t", "1", "!", "\xe4\xb8\xad", "\xcc\x80", "<s>", " \n", "Aa"};
+    static const char *const names[] = {"anthropic", "o200k",      "kimi",           "dsllm",
+                                        "cl100k",    "whitespace", "metaspace_first"};
+    static const char *const units[] = {"a",        "A",   " ",  "\n", "\t", "1", "!", "Aa", "\xe4\xb8\xad",
+                                        "\xcc\x80", "<s>", " \n"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct vocab *v = golden_vocab(names[i]);
         for (size_t k = 0; k < sizeof units / sizeof *units; k++) encode_run(v, 1 << 16, units[k], k % 2 ? "x" : "");

@@ -10,8 +10,25 @@
 
 /* Copied by value into each test's process. */
 static char names[][24] = {
-    "deepseek", "anthropic", "demo", "mistral", "llama3", "gpt2", "qwen2", "o200k", "cl100k", "kimi", "dsllm",
-    "starcoder", "digits", "metaspace_always", "metaspace_first", "metaspace_never", "whitespace", "bert", "behaviors",
+    "deepseek",
+    "anthropic",
+    "demo",
+    "mistral",
+    "llama3",
+    "gpt2",
+    "qwen2",
+    "o200k",
+    "cl100k",
+    "kimi",
+    "dsllm",
+    "starcoder",
+    "digits",
+    "metaspace_always",
+    "metaspace_first",
+    "metaspace_never",
+    "whitespace",
+    "bert",
+    "behaviors",
     "byte_normalizer",
 };
 
@@ -67,8 +84,8 @@ static void check_encode(struct golden *g, size_t i, unsigned flags, const int32
     size_t n = 0, n_again = 0;
     struct failure f = {0};
     int32_t *ids = malloc((n_expected + 1) * sizeof *ids);
-    sluice_status status = vocab_encode(g->vocab, json_string_value(text), json_string_length(text), flags, ids,
-                                        n_expected, &n, &f);
+    sluice_status status =
+        vocab_encode(g->vocab, json_string_value(text), json_string_length(text), flags, ids, n_expected, &n, &f);
     cr_assert_eq(status, SLUICE_OK, "%s: string %zu: %s", g->name, i, f.text);
     vocab_encode(g->vocab, json_string_value(text), json_string_length(text), flags, NULL, 0, &n_again, &f);
     cr_assert_eq(n, n_again);
@@ -77,7 +94,8 @@ static void check_encode(struct golden *g, size_t i, unsigned flags, const int32
     free(ids);
 }
 
-static void check_decode(struct golden *g, size_t i, unsigned flags, const int32_t *ids, size_t n, const json_t *expected)
+static void check_decode(struct golden *g, size_t i, unsigned flags, const int32_t *ids, size_t n,
+                         const json_t *expected)
 {
     if (json_is_null(expected)) return; /* the one known difference, see decode.c */
     struct text_buffer out = decode_all(g->vocab, ids, n, flags | VOCAB_DECODE_REPLACE);
@@ -98,7 +116,8 @@ static void check_string(struct golden *g, size_t i)
     other = by_index(g, "decoded", i);
     check_decode(g, i, VOCAB_DECODE_SPECIAL, ids, n, other ? other : text);
 
-    const json_t *special = by_index(g, "special", i), *shown = by_index(g, "shown", i), *hidden = by_index(g, "hidden", i);
+    const json_t *special = by_index(g, "special", i), *shown = by_index(g, "shown", i);
+    const json_t *hidden = by_index(g, "hidden", i);
     if (special) n = read_ids(special, ids);
     check_encode(g, i, VOCAB_NO_BOS | VOCAB_PARSE_SPECIAL, ids, n);
     if (!shown) shown = text;

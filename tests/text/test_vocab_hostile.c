@@ -1,4 +1,5 @@
-/* Malformed tokenizer.json files: each differs from a small valid one in one place, and must give exactly its one line. */
+/* Malformed tokenizer.json files: each differs from a small valid one in one place, and must give exactly its one
+ * line. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,8 @@
 /* A valid file, in named parts; a case replaces one of them. */
 enum part { ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, DECODER, MODEL, N_PARTS };
 
-static const char *const keys[N_PARTS] = {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
-                                          "model"};
+static const char *const keys[N_PARTS] = {"added_tokens",   "normalizer", "pre_tokenizer",
+                                          "post_processor", "decoder",    "model"};
 static const char *const valid[N_PARTS] = {
     "[{\"id\": 5, \"content\": \"<s>\", \"special\": true}]",
     "null",
@@ -146,14 +147,19 @@ Test(vocab_hostile, merges)
 Test(vocab_hostile, model_options)
 {
     static const char *const vocab = "{\"a\": 0, \"<0x0A>\": 1}";
-    check_model(vocab, "[]", ", \"unk_token\": \"<unk>\"", "tokenizer.json: unk_token \"<unk>\" is not in the vocabulary");
+    check_model(vocab, "[]", ", \"unk_token\": \"<unk>\"",
+                "tokenizer.json: unk_token \"<unk>\" is not in the vocabulary");
     check_model(vocab, "[]", ", \"fuse_unk\": 1", "tokenizer.json: fuse_unk: must be true or false");
     check_model(vocab, "[]", ", \"dropout\": 0.5", "tokenizer.json: dropout is not supported");
-    check_model(vocab, "[]", ", \"end_of_word_suffix\": \"</w>\"", "tokenizer.json: end_of_word_suffix is not supported");
+    check_model(vocab, "[]", ", \"end_of_word_suffix\": \"</w>\"",
+                "tokenizer.json: end_of_word_suffix is not supported");
     check_model(vocab, "[]", ", \"byte_fallback\": true", "tokenizer.json: byte_fallback: byte 0xff has no token");
-    check_model("{\"<0x-1>\": 0}", "[]", ", \"byte_fallback\": true", "tokenizer.json: token 0: bad byte token \"<0x-1>\"");
-    check_model("{\"<0xZZ>\": 0}", "[]", ", \"byte_fallback\": true", "tokenizer.json: token 0: bad byte token \"<0xZZ>\"");
-    check_model("{\"<0x100>\": 0}", "[]", ", \"byte_fallback\": true", "tokenizer.json: token 0: bad byte token \"<0x100>\"");
+    check_model("{\"<0x-1>\": 0}", "[]", ", \"byte_fallback\": true",
+                "tokenizer.json: token 0: bad byte token \"<0x-1>\"");
+    check_model("{\"<0xZZ>\": 0}", "[]", ", \"byte_fallback\": true",
+                "tokenizer.json: token 0: bad byte token \"<0xZZ>\"");
+    check_model("{\"<0x100>\": 0}", "[]", ", \"byte_fallback\": true",
+                "tokenizer.json: token 0: bad byte token \"<0x100>\"");
 }
 
 Test(vocab_hostile, byte_level)
@@ -169,8 +175,10 @@ Test(vocab_hostile, added_tokens)
     check(ADDED, "[{\"id\": 5, \"content\": \"x\"}, {\"id\": 6, \"content\": \"\"}]",
           "tokenizer.json: added token 1: empty content");
     check(ADDED, "[{\"content\": \"x\"}]", "tokenizer.json: added token 0: the id must be an integer");
-    check(ADDED, "[{\"id\": 9000000, \"content\": \"x\"}]", "tokenizer.json: added token 0: id 9000000 is outside 0..4194303");
-    check(ADDED, "[{\"id\": 4000000, \"content\": \"x\"}]", "tokenizer.json: added token 0: highest id 4000000 for 6 tokens");
+    check(ADDED, "[{\"id\": 9000000, \"content\": \"x\"}]",
+          "tokenizer.json: added token 0: id 9000000 is outside 0..4194303");
+    check(ADDED, "[{\"id\": 4000000, \"content\": \"x\"}]",
+          "tokenizer.json: added token 0: highest id 4000000 for 6 tokens");
     check(ADDED, "[{\"id\": 5, \"content\": \"x\"}, {\"id\": 6, \"content\": \"x\"}]",
           "tokenizer.json: added token 1: \"x\" has the ids 5 and 6");
     check(ADDED, "[{\"id\": 1, \"content\": \"x\"}]", "tokenizer.json: added token 0: id 1 belongs to \"b\" and \"x\"");
@@ -187,7 +195,8 @@ Test(vocab_hostile, special_ids)
 {
     char *text = build(N_PARTS, "");
     size_t n = strlen(text);
-    check_bytes(text, n, "{\"eos_token\": \"</s>\"}", "tokenizer_config.json: eos_token: \"</s>\" is not in the vocabulary");
+    check_bytes(text, n, "{\"eos_token\": \"</s>\"}",
+                "tokenizer_config.json: eos_token: \"</s>\" is not in the vocabulary");
     check_bytes(text, n, "{\"bos_token\": 7}", "tokenizer_config.json: bos_token: must be a string");
     check_bytes(text, n, "{\"add_bos_token\": \"yes\"}", "tokenizer_config.json: add_bos_token: must be true or false");
     check_bytes(text, n, "{\"added_tokens_decoder\": {\"x\": {}}}",
@@ -246,7 +255,8 @@ Test(vocab_hostile, steps)
     check(DECODER, "{\"type\": \"CTC\"}", "tokenizer.json: decoder 0: type \"CTC\" is not supported");
     check(DECODER, "{\"type\": \"Strip\", \"content\": \"a\", \"start\": -1}",
           "tokenizer.json: decoder 0: start: -1 is outside 0..4194304");
-    check(DECODER, "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": "
+    check(DECODER,
+          "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": "
           "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}",
           "tokenizer.json: decoder: makes 101 bytes of token 0, which has 1");
     char *nested = repeat("{\"type\": \"Sequence\", \"normalizers\": [", 10000);
@@ -267,7 +277,8 @@ Test(vocab_hostile, post_processor)
           "tokenizer.json: post_processor 0: single: needs sequence A once");
     check(POST_PROCESSOR, "{\"type\": \"TemplateProcessing\", \"single\": [7]}",
           "tokenizer.json: post_processor 0: single: piece 0 is neither Sequence nor SpecialToken");
-    check(POST_PROCESSOR, "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}], "
+    check(POST_PROCESSOR,
+          "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}], "
           "\"special_tokens\": {\"x\": {\"ids\": [99]}}}",
           "tokenizer.json: post_processor 0: id 99 has no token");
     check(POST_PROCESSOR, "{\"type\": \"BertProcessing\", \"cls\": [\"a\"]}",

@@ -16,6 +16,7 @@ struct values {
 };
 
 #define FIELD(name) .offset = offsetof(struct values, name)
+/* clang-format off */
 static const struct option options[] = {
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, FIELD(model), .value_name = "MODEL",
      .help = "the model"},
@@ -29,17 +30,28 @@ static const struct option options[] = {
     {.name = "stop", .kind = OPTION_TEXTS, FIELD(stops), .value_name = "TEXT", .help = "end here"},
     {.name = "flag", .kind = OPTION_FLAG, FIELD(flag), .help = "yes"},
 };
+/* clang-format on */
 static const struct command command = {
-    .name = "try", .summary = "tries", .usage = "[MODEL]", .options = options,
-    .n_options = sizeof options / sizeof *options, .values_bytes = sizeof(struct values),
+    .name = "try",
+    .summary = "tries",
+    .usage = "[MODEL]",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .values_bytes = sizeof(struct values),
 };
 
+/* clang-format off */
 static const struct option required_options[] = {
     {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .required = true, FIELD(text), .value_name = "OUT",
      .help = "a file"},
 };
+/* clang-format on */
 static const struct command demanding = {
-    .name = "demand", .summary = "demands", .usage = "-o OUT", .options = required_options, .n_options = 1,
+    .name = "demand",
+    .summary = "demands",
+    .usage = "-o OUT",
+    .options = required_options,
+    .n_options = 1,
     .values_bytes = sizeof(struct values),
 };
 
@@ -56,10 +68,10 @@ static sluice_status parse_for(const struct command *c, char *const *argv)
     return args_parse(c, argc, argv, &values, &help, &error);
 }
 #define PARSE(...) parse_for(&command, (char *[]){__VA_ARGS__, NULL})
-#define EXPECT_ERROR(sentence, ...)                                     \
-    do {                                                                \
-        cr_expect_eq(PARSE(__VA_ARGS__), SLUICE_ARGUMENT);              \
-        cr_expect_str_eq(error.text, sentence);                         \
+#define EXPECT_ERROR(sentence, ...)                        \
+    do {                                                   \
+        cr_expect_eq(PARSE(__VA_ARGS__), SLUICE_ARGUMENT); \
+        cr_expect_str_eq(error.text, sentence);            \
     } while (0)
 
 Test(args, absent_options_have_the_initial_values_of_the_table)
