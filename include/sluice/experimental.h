@@ -40,8 +40,9 @@ SLUICE_API sluice_status sluice_session_observe(sluice_session *session, const s
 typedef struct sluice_arrays sluice_arrays;
 SLUICE_API sluice_status sluice_arrays_open(sluice_arrays **out, const char *path, sluice_error *error);
 SLUICE_API void sluice_arrays_close(sluice_arrays **arrays);
-/* Converted copy of a whole array: F32/F16/BF16 to float, I32/I64 to int32 (out of range: SLUICE_FORMAT). `n_dims` on input is the
- * capacity of `shape`, on output the rank. *out is malloc'ed: free() it. SLUICE_ARGUMENT: no such array or wrong kind. */
+/* Converted copy of a whole array: F32/F16/BF16 to float, I32/I64 to int32 (out of range: SLUICE_FORMAT). `n_dims` on
+ * input is the capacity of `shape`, on output the rank. *out is malloc'ed: free() it. SLUICE_ARGUMENT: no such array or
+ * wrong kind. */
 SLUICE_API sluice_status sluice_arrays_get_float(const sluice_arrays *arrays, const char *name, float **out,
                                                  size_t *shape, size_t *n_dims, sluice_error *error);
 SLUICE_API sluice_status sluice_arrays_get_int(const sluice_arrays *arrays, const char *name, int32_t **out,

@@ -72,7 +72,8 @@ enum sluice_open_flags {
 typedef struct sluice_engine_options {
     int n_threads;  /* 0: one per CPU that the process may use; at most 256 */
     unsigned flags; /* enum sluice_open_flags */
-    /* Called while weights are packed, from the opening thread, about ten times a second and at the end. NULL: never. */
+    /* Called while weights are packed, from the opening thread, about ten times a second and at the end. NULL:
+     * never. */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
     /* Called once per remark that does not stop the opening (an unused tensor, a doubtful key). NULL: never. */
     void (*warning)(void *context, const char *text);
@@ -116,8 +117,8 @@ SLUICE_API size_t sluice_session_length(const sluice_session *session);
 SLUICE_API size_t sluice_session_context(const sluice_session *session);      /* positions reserved */
 SLUICE_API const int32_t *sluice_session_tokens(const sluice_session *session); /* [length]; valid until next call */
 SLUICE_API const char *sluice_session_error(const sluice_session *session);   /* sentence of the last failure */
-/* Makes the running or the next pass end with SLUICE_CANCELLED soon (checked before every layer). Safe in signal handlers and
- * from other threads. The request is consumed by the call that it ends. */
+/* Makes the running or the next pass end with SLUICE_CANCELLED soon (checked before every layer). Safe in signal
+ * handlers and from other threads. The request is consumed by the call that it ends. */
 SLUICE_API void sluice_session_cancel(sluice_session *session);
 
 /* ---- sampling ------------------------------------------------------------------------------------------------- */
@@ -183,7 +184,8 @@ typedef struct sluice_model_info {
     int n_context;            /* the model's limit in tokens */
     int n_threads;
     uint64_t n_parameters;        /* all */
-    uint64_t n_active_parameters; /* read for one token: chosen experts only; without the embedding row, with the head */
+    /* read for one token: chosen experts only; without the embedding row, with the head */
+    uint64_t n_active_parameters;
     uint64_t weight_bytes;        /* of the weights as packed in memory */
     uint64_t file_bytes;          /* of the tensors in the files */
     uint64_t cache_bytes_per_token; /* keys and values, all layers */

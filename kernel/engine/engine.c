@@ -10,8 +10,6 @@
 #include "model/arch.h"
 #include "weights/archive.h"
 
-
-
 const char *sluice_isa(void)
 {
     struct ops ops;
@@ -269,11 +267,11 @@ sluice_status sluice_tokenize(const sluice_engine *e, const char *text, size_t l
                               size_t cap, size_t *n, sluice_error *error)
 {
     struct failure f = {0};
-    unsigned vocab_flags = (flags & SLUICE_TEXT_SPECIAL ? VOCAB_PARSE_SPECIAL : 0) |
-                           (flags & SLUICE_TEXT_NO_BOS ? VOCAB_NO_BOS : 0);
+    unsigned vocab_flags =
+        (flags & SLUICE_TEXT_SPECIAL ? VOCAB_PARSE_SPECIAL : 0) | (flags & SLUICE_TEXT_NO_BOS ? VOCAB_NO_BOS : 0);
     *n = 0;
-    sluice_status s = e->vocab ? vocab_encode(e->vocab, text, length, vocab_flags, out, cap, n, &f)
-                               : no_tokenizer(e, &f);
+    sluice_status s =
+        e->vocab ? vocab_encode(e->vocab, text, length, vocab_flags, out, cap, n, &f) : no_tokenizer(e, &f);
     return s ? report_failure(error, &f) : SLUICE_OK;
 }
 

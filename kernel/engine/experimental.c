@@ -9,7 +9,7 @@
 #include "engine/engine_internal.h"
 #include "weights/archive.h"
 
-/* ---- observers ----------------------------------------------------------------------------------------------------- */
+/* ---- observers --------------------------------------------------------------------------------------------------- */
 
 _Static_assert((int)SLUICE_SEE_LOGITS == (int)SEE_LOGITS && (int)SLUICE_SEE_HIDDEN == (int)SEE_HIDDEN,
                "public and internal observations are numbered alike");
@@ -50,7 +50,7 @@ sluice_status sluice_session_observe(sluice_session *s, const sluice_observer *o
     return SLUICE_OK;
 }
 
-/* ---- arrays ---------------------------------------------------------------------------------------------------------- */
+/* ---- arrays ------------------------------------------------------------------------------------------------------ */
 
 struct sluice_arrays {
     struct archive *archive;
@@ -90,8 +90,8 @@ static sluice_status prepare_copy(const sluice_arrays *arrays, const char *name,
     *out = NULL;
     if (!v) return fail(f, SLUICE_ARGUMENT, "%s: array \"%s\": missing", archive_name(arrays->archive), name);
     if ((size_t)v->n_dims > *n_dims)
-        return fail(f, SLUICE_ARGUMENT, "%s: array \"%s\": %d dimensions, expected at most %zu", v->file, name, v->n_dims,
-                    *n_dims);
+        return fail(f, SLUICE_ARGUMENT, "%s: array \"%s\": %d dimensions, expected at most %zu", v->file, name,
+                    v->n_dims, *n_dims);
     *n = v->bytes / dtype_info(v->dtype)->bytes_per_block;
     *n_dims = (size_t)v->n_dims;
     for (int i = 0; i < v->n_dims; i++) shape[i] = v->shape[i];

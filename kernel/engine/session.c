@@ -97,7 +97,7 @@ void sluice_session_free(sluice_session **session)
     memory_free(s);
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------------------- */
+/* ---- passes ------------------------------------------------------------------------------------------------------ */
 
 struct pass {
     const struct model *model;
@@ -119,7 +119,10 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     struct pass pass = {
         .model = &s->engine->model,
         .ws = &s->ws,
-        .chunk = {.rows = rows, .n_rows = n_rows, .is_decode = is_decode, .cancel = &s->cancel,
+        .chunk = {.rows = rows,
+                  .n_rows = n_rows,
+                  .is_decode = is_decode,
+                  .cancel = &s->cancel,
                   .observer = s->relay ? &s->relay->inner : NULL},
     };
     s->ws.bytes_read = s->ws.experts_read = 0;
@@ -170,8 +173,8 @@ sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, s
     for (size_t done = 0; done < n && !status;) {
         int n_rows = n - done < (size_t)s->n_chunk ? (int)(n - done) : s->n_chunk;
         for (int i = 0; i < n_rows; i++)
-            s->rows[i] = (struct row){.cache = &s->cache, .token = tokens[done + (size_t)i],
-                                      .position = s->cache.length + i};
+            s->rows[i] =
+                (struct row){.cache = &s->cache, .token = tokens[done + (size_t)i], .position = s->cache.length + i};
         done += (size_t)n_rows;
         if (done == n) s->rows[n_rows - 1].logits = s->logits;
         status = run_pass(s, s->rows, n_rows, n_rows == 1);
@@ -189,8 +192,7 @@ sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, s
 sluice_status sluice_session_decode(sluice_session *s, int32_t token) { return sluice_session_prefill(s, &token, 1); }
 
 /* The checks of decode_many; *lead receives the session whose workspace serves all: its tables reach furthest. */
-static sluice_status check_many(sluice_session *const *sessions, const int32_t *tokens, size_t n,
-                                sluice_session **lead)
+static sluice_status check_many(sluice_session *const *sessions, const int32_t *tokens, size_t n, sluice_session **lead)
 {
     *lead = sessions[0];
     for (size_t i = 0; i < n; i++) {
@@ -219,8 +221,8 @@ sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t 
     for (size_t i = 0; i < n; i++) {
         sluice_session *s = sessions[i];
         s->has_logits = false;
-        lead->rows[i] = (struct row){.cache = &s->cache, .token = tokens[i], .position = s->cache.length,
-                                     .logits = s->logits};
+        lead->rows[i] =
+            (struct row){.cache = &s->cache, .token = tokens[i], .position = s->cache.length, .logits = s->logits};
     }
     status = run_pass(lead, lead->rows, (int)n, true);
     if (status) return status;
@@ -261,7 +263,7 @@ sluice_status sluice_session_sync(sluice_session *s, const int32_t *tokens, size
     return status;
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------------------------------- */
 
 const float *sluice_session_logits(const sluice_session *s) { return s->has_logits ? s->logits : NULL; }
 size_t sluice_session_length(const sluice_session *s) { return (size_t)s->cache.length; }

@@ -109,8 +109,7 @@ static void give(sluice_text_stream *s, size_t n_held, const char **text, size_t
     *n = s->n_given;
 }
 
-sluice_status sluice_text_stream_push(sluice_text_stream *s, int32_t token, const char **text, size_t *n,
-                                      bool *stopped)
+sluice_status sluice_text_stream_push(sluice_text_stream *s, int32_t token, const char **text, size_t *n, bool *stopped)
 {
     *text = "";
     *n = 0;

@@ -5,6 +5,6 @@ extern const struct arch arch_llama, arch_mistral, arch_mixtral, arch_olmoe, arc
     arch_qwen3_moe;
 
 const struct arch *const arch_list[] = {
-    &arch_llama, &arch_mistral, &arch_mixtral, &arch_olmoe, &arch_qwen2, &arch_qwen2_moe, &arch_qwen3, &arch_qwen3_moe,
-    NULL,
+    &arch_llama,     &arch_mistral, &arch_mixtral,   &arch_olmoe, &arch_qwen2,
+    &arch_qwen2_moe, &arch_qwen3,   &arch_qwen3_moe, NULL,
 };

@@ -19,8 +19,8 @@ static const struct tensor_rule mlp_bias[] = {
     {0},
 };
 
-static const struct tensor_rule *const tensors[] = {tensors_base, tensors_qkv_bias, tensors_output_bias, tensors_mlp,
-                                                    mlp_bias,     NULL};
+static const struct tensor_rule *const tensors[] = {tensors_base, tensors_qkv_bias, tensors_output_bias,
+                                                    tensors_mlp,  mlp_bias,         NULL};
 
 static sluice_status derive(struct model_config *c, struct failure *f)
 {

@@ -1,4 +1,5 @@
-/* Qwen3-MoE, 30B-A3B and 235B-A22B (Yang 2025): Qwen3's attention, 128 experts, best 8, renormalised as the file says. */
+/* Qwen3-MoE, 30B-A3B and 235B-A22B (Yang 2025): Qwen3's attention, 128 experts, best 8, renormalised as the file
+ * says. */
 #include "model/arch.h"
 
 extern const struct arch arch_qwen3_moe;
@@ -17,9 +18,8 @@ static const struct key_rule keys[] = {
     {0},
 };
 
-static const struct tensor_rule *const tensors[] = {tensors_base,        tensors_head_norm, tensors_qkv_bias,
-                                                    tensors_output_bias, tensors_mlp,       tensors_experts,
-                                                    NULL};
+static const struct tensor_rule *const tensors[] = {
+    tensors_base, tensors_head_norm, tensors_qkv_bias, tensors_output_bias, tensors_mlp, tensors_experts, NULL};
 
 static sluice_status derive(struct model_config *c, struct failure *f)
 {

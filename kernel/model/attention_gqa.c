@@ -24,8 +24,7 @@ static void project(const struct model *m, const struct layer *layer, struct wor
     for (int i = 0; i < 3; i++) {
         int begin, end;
         team_range(t, weights[i]->n, weights[i]->layout->nr, &begin, &end);
-        if (begin < end)
-            product(outputs[i], strides[i], weights[i], &operands[i], begin, end, own_scratch(ws, t));
+        if (begin < end) product(outputs[i], strides[i], weights[i], &operands[i], begin, end, own_scratch(ws, t));
         if (t->id == 0) ws->bytes_read += weight_bytes(weights[i]);
     }
     team_barrier(t);
@@ -147,7 +146,8 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
     if (t->id == 0) team_reset_counters(t);
     if (c->n_rows > 1) {
         team_barrier(t);
-        for (int p; (p = team_next(t, 0)) < n_pieces;) /* later rows see more positions: whoever is free takes the next */
+        for (int p;
+             (p = team_next(t, 0)) < n_pieces;) /* later rows see more positions: whoever is free takes the next */
             attend(mixer, l, ws, &c->rows[p / mixer->n_kv_heads], p / mixer->n_kv_heads, p % mixer->n_kv_heads, t);
     } else {
         for (int p = begin; p < end; p++) attend(mixer, l, ws, c->rows, 0, p, t);

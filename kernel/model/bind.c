@@ -17,13 +17,13 @@
 /* One matrix (or vector) to be brought from a tensor into the model. */
 struct job {
     const struct tensor_view *view;
-    const unsigned char *source; /* first row within the view's data */
-    void *target;                /* the pointer in struct model that receives the address; see place_jobs */
+    const unsigned char *source;       /* first row within the view's data */
+    void *target;                      /* the pointer in struct model that receives the address; see place_jobs */
     const struct panel_layout *layout; /* NULL: a vector of floats */
-    int n, k;                    /* vector: n floats, k == 1 */
-    int expert;                  /* >= 0: this job is expert number `expert` of the bank whose first job set `target` */
-    void *data;                  /* where it goes, after placing */
-    int first_piece;             /* running number of its first piece */
+    int n, k;                          /* vector: n floats, k == 1 */
+    int expert;      /* >= 0: this job is expert number `expert` of the bank whose first job set `target` */
+    void *data;      /* where it goes, after placing */
+    int first_piece; /* running number of its first piece */
 };
 
 enum { PIECE_BYTES = 1 << 20 }; /* of source, about: small enough to balance, large enough to forget the counter */
@@ -40,7 +40,7 @@ struct binder {
     bool *used; /* [archive_n_tensors] */
 };
 
-/* ---- plan ---------------------------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
 
 static int size_of(const struct model_config *c, const struct layer_config *layer, enum tensor_size size)
 {
@@ -229,8 +229,7 @@ static sluice_status plan_copy(struct binder *b, const struct tensor_rule *rule,
     struct weight *w = weight_of(b->model, layer, rule->role);
     w->n = n;
     w->k = k;
-    w->layout = job.layout =
-        panel_layout_choose(view->dtype, n, k, b->options->features, b->options->layout_flags);
+    w->layout = job.layout = panel_layout_choose(view->dtype, n, k, b->options->features, b->options->layout_flags);
     job.target = &w->data;
     return add_job(b, &job);
 }
@@ -254,8 +253,7 @@ static sluice_status plan_experts(struct binder *b, const struct tensor_rule *ru
             bank->n_experts = n_experts;
             bank->first.n = n;
             bank->first.k = k;
-            bank->first.layout =
-                panel_layout_choose(view->dtype, n, k, b->options->features, b->options->layout_flags);
+            bank->first.layout = panel_layout_choose(view->dtype, n, k, b->options->features, b->options->layout_flags);
             bank->stride = bank->first.layout->packed_bytes(n, k);
         } else if (view->dtype != bank->first.layout->weight) {
             return fail(b->failure, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": type %s, expected %s as in expert 0",
@@ -263,9 +261,15 @@ static sluice_status plan_experts(struct binder *b, const struct tensor_rule *ru
                         dtype_info(bank->first.layout->weight)->name);
         }
         size_t matrix = (size_t)n * (size_t)k * dtype_info(view->dtype)->bytes_per_block;
-        size_t skip = !fused ? 0 : matrix * (size_t)e * (half ? 2 : 1) + (rule->transform == SLICE_SECOND_HALF) * matrix;
-        struct job job = {.view = view, .source = view->data + skip, .target = &bank->first.data,
-                          .layout = bank->first.layout, .n = n, .k = k, .expert = e};
+        size_t skip =
+            !fused ? 0 : matrix * (size_t)e * (half ? 2 : 1) + (rule->transform == SLICE_SECOND_HALF) * matrix;
+        struct job job = {.view = view,
+                          .source = view->data + skip,
+                          .target = &bank->first.data,
+                          .layout = bank->first.layout,
+                          .n = n,
+                          .k = k,
+                          .expert = e};
         s = add_job(b, &job);
         if (s) return s;
     }
@@ -278,8 +282,9 @@ static sluice_status check_gate_up(struct binder *b)
     for (int l = 0; l < b->model->config.n_layers; l++) {
         const struct layer *layer = &b->model->layers[l];
         if (layer->gate.first.layout != layer->up.first.layout)
-            return fail(b->failure, SLUICE_UNSUPPORTED, "%s: layer %d: experts' gate is %s and up is %s, expected one type",
-                        archive_name(b->archive), l, dtype_info(layer->gate.first.layout->weight)->name,
+            return fail(b->failure, SLUICE_UNSUPPORTED,
+                        "%s: layer %d: experts' gate is %s and up is %s, expected one type", archive_name(b->archive),
+                        l, dtype_info(layer->gate.first.layout->weight)->name,
                         dtype_info(layer->up.first.layout->weight)->name);
     }
     return SLUICE_OK;
@@ -355,7 +360,7 @@ static void warn_unused(const struct binder *b)
     b->options->warning(b->options->context, text);
 }
 
-/* ---- place ----------------------------------------------------------------------------------------------------------- */
+/* ---- place ------------------------------------------------------------------------------------------------------- */
 
 static size_t job_bytes(const struct job *job)
 {
@@ -378,7 +383,7 @@ static void place_jobs(struct binder *b, struct arena *arena)
     }
 }
 
-/* ---- pack ------------------------------------------------------------------------------------------------------------- */
+/* ---- pack -------------------------------------------------------------------------------------------------------- */
 
 struct packing {
     struct binder *binder;
@@ -460,7 +465,7 @@ static void pack_jobs(struct binder *b, struct team *team)
     if (b->options->progress) b->options->progress(b->options->context, p.total_bytes, p.total_bytes);
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------------------------ */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static void count_sizes(struct binder *b)
 {
@@ -482,8 +487,8 @@ static void count_sizes(struct binder *b)
         if (layer->config->ffn.kind != FFN_MOE) continue;
         const struct expert_bank *banks[3] = {&layer->gate, &layer->up, &layer->down};
         for (int i = 0; i < 3; i++)
-            m->n_active_parameters += (uint64_t)layer->config->router.top_k * (uint64_t)banks[i]->first.n *
-                                      (uint64_t)banks[i]->first.k;
+            m->n_active_parameters +=
+                (uint64_t)layer->config->router.top_k * (uint64_t)banks[i]->first.n * (uint64_t)banks[i]->first.k;
     }
     for (int t = 0; t < N_DTYPES; t++)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;
@@ -498,7 +503,7 @@ static sluice_status check_memory(const struct binder *b)
                 archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9);
 }
 
-/* ---- all together ------------------------------------------------------------------------------------------------------ */
+/* ---- all together ------------------------------------------------------------------------------------------------ */
 
 static sluice_status bind_tensors(struct binder *b, struct team *team)
 {

@@ -1,8 +1,8 @@
 /* The KV cache of one session: per layer, the keys and values of every position so far.
  *
- * Keys lie in panels of 16 positions (ops.h KEY_PANEL), values row by row, both per kv head, all float. Positions beyond `length` hold old
- * bytes that nobody reads, so rewinding is setting the length. Layers with a window keep all positions too; the window
- * is applied when reading. */
+ * Keys lie in panels of 16 positions (ops.h KEY_PANEL), values row by row, both per kv head, all float. Positions
+ * beyond `length` hold old bytes that nobody reads, so rewinding is setting the length. Layers with a window keep all
+ * positions too; the window is applied when reading. */
 #ifndef MODEL_CACHE_H
 #define MODEL_CACHE_H
 

@@ -98,8 +98,7 @@ static sluice_status read_key(struct model_config *c, const struct archive *a, c
     char key[64];
     void *field = (char *)c + rule->offset;
     struct meta value = find_spelling(a, rule->hf, rule->kind == KEY_INT_OR_NULL, key, sizeof key);
-    if (value.kind == META_ABSENT && rule->required)
-        return fail(f, SLUICE_FORMAT, CONFIG ": %s: missing", key);
+    if (value.kind == META_ABSENT && rule->required) return fail(f, SLUICE_FORMAT, CONFIG ": %s: missing", key);
     bool absent = value.kind == META_ABSENT;
     switch (rule->kind) {
     case KEY_INT_OR_NULL:
@@ -168,11 +167,11 @@ static sluice_status find_arch(struct model_config *c, const struct archive *a, 
     }
     const char *found = architecture ? architecture : model_type;
     return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %s: \"%s\" is not supported (known: %s)",
-                architecture ? "architectures" : "model_type", escape_text(escaped, sizeof escaped, found, strlen(found)),
-                known);
+                architecture ? "architectures" : "model_type",
+                escape_text(escaped, sizeof escaped, found, strlen(found)), known);
 }
 
-/* ---- RoPE: rope_theta + rope_scaling (hubs), or rope_parameters (transformers 5) ------------------------------------ */
+/* ---- RoPE: rope_theta + rope_scaling (hubs), or rope_parameters (transformers 5) --------------------------------- */
 
 /* A number of the RoPE object; `fallback` when absent or null. */
 static sluice_status rope_number(struct meta object, const char *place, const char *key, double fallback, double min,
@@ -261,7 +260,7 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
     return read_rope_scaling(&c->rope, object, place, c->n_context, f);
 }
 
-/* ---- per-layer lists ------------------------------------------------------------------------------------------------ */
+/* ---- per-layer lists --------------------------------------------------------------------------------------------- */
 
 static sluice_status read_layer_types(struct model_config *c, const struct archive *a, struct failure *f)
 {
@@ -276,8 +275,7 @@ static sluice_status read_layer_types(struct model_config *c, const struct archi
         bool full = type.kind == META_STRING && strcmp(type.string, "full_attention") == 0;
         char key[48];
         snprintf(key, sizeof key, "layer_types[%d]", l);
-        if (!sliding && !full)
-            return wrong_value(f, CONFIG, key, type, "\"full_attention\" or \"sliding_attention\"");
+        if (!sliding && !full) return wrong_value(f, CONFIG, key, type, "\"full_attention\" or \"sliding_attention\"");
         c->layers[l].listed_sliding = sliding;
     }
     c->has_layer_types = true;
@@ -291,15 +289,14 @@ static sluice_status read_dense_list(struct model_config *c, const struct archiv
     if (list.kind != META_ARRAY) return wrong_value(f, CONFIG, "mlp_only_layers", list, "an array of layer numbers");
     for (size_t i = 0; i < list.n; i++) {
         int l = 0;
-        sluice_status s =
-            read_int(CONFIG, "mlp_only_layers", meta_element(list, i), 0, c->n_layers - 1, &l, f);
+        sluice_status s = read_int(CONFIG, "mlp_only_layers", meta_element(list, i), 0, c->n_layers - 1, &l, f);
         if (s) return s;
         c->layers[l].listed_dense = true;
     }
     return SLUICE_OK;
 }
 
-/* ---- checks between fields ------------------------------------------------------------------------------------------ */
+/* ---- checks between fields --------------------------------------------------------------------------------------- */
 
 static sluice_status check_fields(struct model_config *c, struct failure *f)
 {
@@ -309,16 +306,20 @@ static sluice_status check_fields(struct model_config *c, struct failure *f)
                     c->n_heads, c->n_kv_heads);
     if (c->head_dim == 0) {
         if (c->hidden_size % c->n_heads != 0)
-            return fail(f, SLUICE_FORMAT, CONFIG ": num_attention_heads: %d does not divide hidden_size %d, and head_dim "
-                        "is missing", c->n_heads, c->hidden_size);
+            return fail(f, SLUICE_FORMAT,
+                        CONFIG ": num_attention_heads: %d does not divide hidden_size %d, and head_dim "
+                               "is missing",
+                        c->n_heads, c->hidden_size);
         c->head_dim = c->hidden_size / c->n_heads;
     }
     if (c->head_dim % 2 != 0 || c->head_dim > MAX_HEAD_DIM)
         return fail(f, SLUICE_FORMAT, CONFIG ": head_dim: found %d, expected an even number in 2..%d", c->head_dim,
                     (int)MAX_HEAD_DIM);
     if (c->top_k > c->n_experts)
-        return fail(f, SLUICE_FORMAT, CONFIG ": num_experts_per_tok: found %d, expected at most the number of experts, "
-                    "%d", c->top_k, c->n_experts);
+        return fail(f, SLUICE_FORMAT,
+                    CONFIG ": num_experts_per_tok: found %d, expected at most the number of experts, "
+                           "%d",
+                    c->top_k, c->n_experts);
     return SLUICE_OK;
 }
 
@@ -338,7 +339,7 @@ static sluice_status check_foreign_keys(const struct archive *a, struct failure 
     return SLUICE_OK;
 }
 
-/* ---- end tokens and sampling defaults --------------------------------------------------------------------------------- */
+/* ---- end tokens and sampling defaults ---------------------------------------------------------------------------- */
 
 static sluice_status add_end_token(struct model_config *c, const char *file, struct meta value, struct failure *f)
 {
@@ -396,7 +397,7 @@ static sluice_status read_generation(struct generation_config *g, const struct a
     return s;
 }
 
-/* ---- all together ------------------------------------------------------------------------------------------------------ */
+/* ---- all together ------------------------------------------------------------------------------------------------ */
 
 static sluice_status read_rest(struct model_config *c, struct generation_config *g, const struct archive *a,
                                struct failure *f)

@@ -44,8 +44,7 @@ static unsigned char *pack_experts(const struct model *m, struct workspace *ws, 
     for (int i = own ? 0 : t->id; i < r->n_used; i += own ? 1 : t->n) {
         struct operand o = expert_operand(m, w, r, i, packed);
         int slot = r->begin[r->used[i]];
-        operand_pack(&o, by_slot ? x + slot * ldx : x, ldx, by_slot ? NULL : r->slot_row + slot, 0,
-                     operand_blocks(&o));
+        operand_pack(&o, by_slot ? x + slot * ldx : x, ldx, by_slot ? NULL : r->slot_row + slot, 0, operand_blocks(&o));
     }
     if (!own) team_barrier(t);
     return packed;
@@ -73,8 +72,8 @@ static void gate_up(const struct model *m, const struct layer *layer, struct wor
     const int n_shared = shared ? n_tiles(s->gate.n, tile_rows(&s->gate, &s->up)) : 0;
     for (int piece; (piece = team_next(t, COUNTER_GATE_UP)) < n_shared + r->n_used * per_expert;) {
         if (piece < n_shared) {
-            gate_up_tile(ws, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate,
-                         ws->shared_up, ws->ld_shared_act, piece, t);
+            gate_up_tile(ws, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate, ws->shared_up,
+                         ws->ld_shared_act, piece, t);
             continue;
         }
         int i = (piece - n_shared) / per_expert, e = r->used[i];
@@ -158,8 +157,8 @@ static void account(const struct layer *layer, int l, struct workspace *ws, cons
     ws->bytes_read += weight_bytes(&layer->router) + expert * (size_t)r->n_used;
     ws->experts_read += (uint64_t)r->n_used;
     if (layer->config->ffn.shared != SHARED_NONE)
-        ws->bytes_read += weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) +
-                          weight_bytes(&layer->shared.down);
+        ws->bytes_read +=
+            weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) + weight_bytes(&layer->shared.down);
     for (int i = 0; c->is_decode && i < r->n_used; i++) ws->touched[l * ws->n_experts + r->used[i]] = 1;
 }
 

@@ -124,7 +124,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
         if (is_cancelled(ws, c, t)) return;
 
         h = norm(m, layer->mixer_norm, ws, c, t);
-        mix_tokens(m, layer, l, ws, c, h, t);   /* x += attention(h)                                */
+        mix_tokens(m, layer, l, ws, c, h, t); /* x += attention(h)                                */
 
         h = norm(m, layer->ffn_norm, ws, c, t);
         feed_forward(m, layer, l, ws, c, h, t); /* x += mlp(h), or x += sum over experts p_e E_e(h) */
@@ -147,7 +147,6 @@ void observe(const struct chunk *c, struct thread *t, enum observation what, int
     if (!c->observer || !(c->observer->wanted & 1u << what)) return;
     team_barrier(t);
     if (t->id == 0)
-        c->observer->see(c->observer->context, what, layer, c->rows[0].position, data, ld, c->n_rows,
-                         width);
+        c->observer->see(c->observer->context, what, layer, c->rows[0].position, data, ld, c->n_rows, width);
     team_barrier(t);
 }

@@ -43,7 +43,7 @@ struct chunk {
  * they are wanted. ws->cancelled and ws->not_finite tell how it ended. */
 void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t);
 
-/* ---- the blocks of a layer; each writes ws->branch and adds it into ws->x, and ends with a barrier ---------------- */
+/* ---- the blocks of a layer; each writes ws->branch and adds it into ws->x, and ends with a barrier --------------- */
 
 /* h: the normalised rows, [n_rows, ld_hidden]; this thread's own copy when n_rows == 1. */
 void attention_gqa(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
@@ -53,8 +53,8 @@ void mlp(const struct model *m, const struct layer *layer, struct workspace *ws,
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
              const float *h, struct thread *t);
 
-/* Scores, selects and weighs the experts of every row. logits: [n_rows, ld_experts] of the router, on return the scores.
- * Ends without a barrier when n_rows == 1 (every thread has its own result), with one otherwise. */
+/* Scores, selects and weighs the experts of every row. logits: [n_rows, ld_experts] of the router, on return the
+ * scores. Ends without a barrier when n_rows == 1 (every thread has its own result), with one otherwise. */
 struct routing *route(const struct layer *layer, struct workspace *ws, int n_rows, struct thread *t);
 
 /* x[i] += branch[i] for the outputs [begin, end) of all rows. */

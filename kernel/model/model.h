@@ -77,7 +77,7 @@ static inline struct weight expert_weight(const struct expert_bank *bank, int e)
     return w;
 }
 
-/* ---- report ------------------------------------------------------------------------------------------------------- */
+/* ---- report ------------------------------------------------------------------------------------------------------ */
 
 /* One line about a layer, for people. Always NUL-terminated. */
 void model_describe_layer(const struct model *m, int layer, char *out, size_t cap);

@@ -38,7 +38,8 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
              void *scratch)
 {
     int n_blocks = operand_blocks(o), nr = w->layout->nr, last = (row1 + nr - 1) / nr * nr;
-    int step = n_blocks == 1 ? last - row0 : tile_rows(w, w); /* several blocks: finish a tile of weights with all of them */
+    int step =
+        n_blocks == 1 ? last - row0 : tile_rows(w, w); /* several blocks: finish a tile of weights with all of them */
     for (int r = row0; r < last; r += step) {
         int end = r + step < last ? r + step : last;
         for (int b = 0; b < n_blocks; b++)

@@ -31,8 +31,8 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
              void *scratch);
 
 /* The same inputs for several weights: packs once per kind of operand. SPMD: with m == 1 every thread packs its own
- * copy and no barrier is needed; otherwise the team shares the blocks and a barrier must follow. `x` is [m, ldx] (m == 1:
- * this thread's own row). operands[i] belongs to weights[i]. */
+ * copy and no barrier is needed; otherwise the team shares the blocks and a barrier must follow. `x` is [m, ldx] (m ==
+ * 1: this thread's own row). operands[i] belongs to weights[i]. */
 void pack_group(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
                 int n_weights, const float *x, ptrdiff_t ldx, int n_rows, struct operand *operands);
 

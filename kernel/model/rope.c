@@ -40,10 +40,7 @@ static double yarn_frequency(const struct rope_config *r, double frequency, int 
     return frequency * (1 - ramp) + frequency / r->factor * ramp;
 }
 
-static double yarn_magnitude(double factor, double mscale)
-{
-    return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
-}
+static double yarn_magnitude(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
 
 static double attention_factor(const struct rope_config *r)
 {

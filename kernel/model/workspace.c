@@ -45,10 +45,10 @@ static struct extent measure(const struct model *m, int max_rows)
         larger(&e.shared_act, c->ffn.shared_intermediate_size);
         larger(&e.experts, c->router.n_experts);
         larger(&e.top_k, c->router.top_k);
-        const struct weight *all[] = {&layer->q,          &layer->k,         &layer->v,         &layer->o,
-                                      &layer->dense.gate, &layer->dense.up,  &layer->dense.down, &layer->router,
-                                      &layer->shared.gate, &layer->shared.up, &layer->shared.down,
-                                      &layer->shared_switch};
+        const struct weight *all[] = {&layer->q,          &layer->k,           &layer->v,
+                                      &layer->o,          &layer->dense.gate,  &layer->dense.up,
+                                      &layer->dense.down, &layer->router,      &layer->shared.gate,
+                                      &layer->shared.up,  &layer->shared.down, &layer->shared_switch};
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) extend(&e, m, all[i], max_rows);
         const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
         for (int i = 0; i < 3 && experts[i]->layout; i++) {
@@ -66,7 +66,7 @@ static struct extent measure(const struct model *m, int max_rows)
 static void carve_routing(struct routing *r, int rows, int n_experts, int top_k, struct arena *arena)
 {
     size_t slots = (size_t)rows * (size_t)top_k, n = (size_t)n_experts;
-    r->scores = ARENA_TAKE(arena, float, (size_t)rows * (size_t)pad16(n_experts));
+    r->scores = ARENA_TAKE(arena, float, (size_t)rows *(size_t)pad16(n_experts));
     r->experts = ARENA_TAKE(arena, int32_t, slots);
     r->weights = ARENA_TAKE(arena, float, slots);
     r->begin = ARENA_TAKE(arena, int, n + 1);
@@ -79,15 +79,15 @@ static void carve_routing(struct routing *r, int rows, int n_experts, int top_k,
 static void carve_own(struct workspace *ws, const struct extent *e, struct arena *arena)
 {
     size_t n = (size_t)ws->n_threads;
-    ws->own_h = ARENA_TAKE(arena, float, n * (size_t)ws->ld_hidden);
+    ws->own_h = ARENA_TAKE(arena, float, n *(size_t)ws->ld_hidden);
     ws->own_packed_bytes = (e->one_row + 127) & ~(size_t)63; /* 64 readable bytes after each */
-    ws->own_packed = ARENA_TAKE(arena, unsigned char, n * (size_t)ws->n_regions * ws->own_packed_bytes);
+    ws->own_packed = ARENA_TAKE(arena, unsigned char, n *(size_t)ws->n_regions * ws->own_packed_bytes);
     ws->own_packed_experts_bytes = (e->row_slots + 127) & ~(size_t)63;
     ws->own_packed_experts = ARENA_TAKE(arena, unsigned char, n * ws->own_packed_experts_bytes);
     /* per query of a group: scores of one block, running output, maximum, sum */
     ws->own_scores_floats = (size_t)pad16(e->group * (ATTENTION_BLOCK + (int)pad16(e->head_dim) + 2)) + 16;
     ws->own_scores = ARENA_TAKE(arena, float, n * ws->own_scores_floats);
-    ws->own_tile = ARENA_TAKE(arena, float, n * ROW_BLOCK * (size_t)ws->ld_hidden);
+    ws->own_tile = ARENA_TAKE(arena, float, n *ROW_BLOCK *(size_t)ws->ld_hidden);
     ws->own_scratch_bytes = (e->scratch + 127) & ~(size_t)63;
     ws->own_scratch = ARENA_TAKE(arena, unsigned char, n * ws->own_scratch_bytes);
     ws->own_routing = ARENA_TAKE(arena, struct routing, n);
@@ -115,29 +115,29 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->ld_act = max_width(16, e.act);
     ws->ld_shared_act = pad16(e.shared_act);
 
-    ws->x = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_hidden);
-    ws->h = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_hidden);
-    ws->branch = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_hidden);
-    ws->q = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_q);
-    ws->k = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_kv);
-    ws->v = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_kv);
-    ws->mixed = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_q);
-    ws->gate = ARENA_TAKE(arena, float, slots * (size_t)ws->ld_act);
-    ws->up = ARENA_TAKE(arena, float, slots * (size_t)ws->ld_act);
-    ws->shared_gate = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_shared_act);
-    ws->shared_up = ARENA_TAKE(arena, float, rows * (size_t)ws->ld_shared_act);
+    ws->x = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
+    ws->h = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
+    ws->branch = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
+    ws->q = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_q);
+    ws->k = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_kv);
+    ws->v = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_kv);
+    ws->mixed = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_q);
+    ws->gate = ARENA_TAKE(arena, float, slots *(size_t)ws->ld_act);
+    ws->up = ARENA_TAKE(arena, float, slots *(size_t)ws->ld_act);
+    ws->shared_gate = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
+    ws->shared_up = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
     ws->shared_switch = ARENA_TAKE(arena, float, rows * 16);
-    ws->logits = ARENA_TAKE(arena, float, LOGIT_ROWS * (size_t)ws->ld_vocab);
+    ws->logits = ARENA_TAKE(arena, float, LOGIT_ROWS *(size_t)ws->ld_vocab);
     carve_routing(&ws->routing, max_rows, e.experts, e.top_k, arena);
     ws->packed_bytes = (e.rows + 127) & ~(size_t)63;
-    ws->packed = ARENA_TAKE(arena, unsigned char, ws->packed_bytes * (size_t)ws->n_regions);
+    ws->packed = ARENA_TAKE(arena, unsigned char, ws->packed_bytes *(size_t)ws->n_regions);
     ws->packed_experts = ARENA_TAKE(arena, unsigned char, e.slots);
     carve_own(ws, &e, arena);
 
     size_t pairs = (size_t)n_context * (size_t)(config_max_head_dim(c) / 2);
     ws->cosine = ARENA_TAKE(arena, float, pairs);
     ws->sine = ARENA_TAKE(arena, float, pairs);
-    ws->touched = ARENA_TAKE(arena, unsigned char, (size_t)c->n_layers * (size_t)e.experts);
+    ws->touched = ARENA_TAKE(arena, unsigned char, (size_t)c->n_layers *(size_t)e.experts);
 }
 
 void workspace_init(struct workspace *ws, const struct model *m, int n_context)

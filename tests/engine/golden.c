@@ -80,13 +80,34 @@ static void see(void *context, sluice_observation what, int layer, size_t first,
     void *target = NULL;
     size_t expected_width = 0;
     switch (what) {
-    case SLUICE_SEE_LOGITS: target = s->logits + first * width; expected_width = s->vocab_size; break;
-    case SLUICE_SEE_ATTENTION: target = s->attention + row * width; expected_width = s->hidden_size; break;
-    case SLUICE_SEE_FFN: target = s->ffn + row * width; expected_width = s->hidden_size; break;
-    case SLUICE_SEE_HIDDEN: target = s->hidden + row * width; expected_width = s->hidden_size; break;
-    case SLUICE_SEE_ROUTER_SCORES: target = s->router_scores + moe_row * width; expected_width = s->n_experts; break;
-    case SLUICE_SEE_EXPERTS: target = s->experts + moe_row * width; expected_width = s->top_k; break;
-    case SLUICE_SEE_EXPERT_WEIGHTS: target = s->expert_weights + moe_row * width; expected_width = s->top_k; break;
+    case SLUICE_SEE_LOGITS:
+        target = s->logits + first * width;
+        expected_width = s->vocab_size;
+        break;
+    case SLUICE_SEE_ATTENTION:
+        target = s->attention + row * width;
+        expected_width = s->hidden_size;
+        break;
+    case SLUICE_SEE_FFN:
+        target = s->ffn + row * width;
+        expected_width = s->hidden_size;
+        break;
+    case SLUICE_SEE_HIDDEN:
+        target = s->hidden + row * width;
+        expected_width = s->hidden_size;
+        break;
+    case SLUICE_SEE_ROUTER_SCORES:
+        target = s->router_scores + moe_row * width;
+        expected_width = s->n_experts;
+        break;
+    case SLUICE_SEE_EXPERTS:
+        target = s->experts + moe_row * width;
+        expected_width = s->top_k;
+        break;
+    case SLUICE_SEE_EXPERT_WEIGHTS:
+        target = s->expert_weights + moe_row * width;
+        expected_width = s->top_k;
+        break;
     case SLUICE_N_OBSERVATIONS: break;
     }
     cr_assert_eq(width, expected_width, "observation %d: width %zu, expected %zu", (int)what, width, expected_width);
@@ -96,9 +117,12 @@ static void see(void *context, sluice_observation what, int layer, size_t first,
 void golden_run(struct golden *g, int chunk, struct seen *s)
 {
     const sluice_model_info *info = &g->info;
-    *s = (struct seen){.n_tokens = g->n_tokens, .hidden_size = (size_t)info->hidden_size,
-                       .vocab_size = (size_t)info->vocab_size, .n_experts = (size_t)info->n_experts,
-                       .top_k = (size_t)info->top_k, .n_layers = (size_t)info->n_layers};
+    *s = (struct seen){.n_tokens = g->n_tokens,
+                       .hidden_size = (size_t)info->hidden_size,
+                       .vocab_size = (size_t)info->vocab_size,
+                       .n_experts = (size_t)info->n_experts,
+                       .top_k = (size_t)info->top_k,
+                       .n_layers = (size_t)info->n_layers};
     for (int l = 0; l < info->n_layers; l++) {
         char text[512];
         sluice_engine_get_layer(g->engine, l, text, sizeof text);

@@ -125,8 +125,8 @@ static void write_wide_model(struct test_folder *folder)
         size_t n = shapes[i].n * (shapes[i].k ? shapes[i].k : 1);
         data[i] = malloc(n * sizeof(float));
         rng_fill(&rng, data[i], n, -0.15f, 0.15f);
-        tensors[i] = (struct test_tensor){shapes[i].name, "F32", shapes[i].k ? 2 : 1, {shapes[i].n, shapes[i].k},
-                                          data[i]};
+        tensors[i] =
+            (struct test_tensor){shapes[i].name, "F32", shapes[i].k ? 2 : 1, {shapes[i].n, shapes[i].k}, data[i]};
     }
     folder_create(folder);
     folder_write_tensors(folder, "model.safetensors", tensors, N);

@@ -47,7 +47,8 @@ static void count_draws(const sluice_session *s, sluice_sampling how, int n_draw
 static void expect_shares(const double *found, const double *expected, int n)
 {
     for (int i = 0; i < n; i++)
-        cr_expect(fabs(found[i] - expected[i]) < 0.015, "token %d: share %.3f, expected %.3f", i, found[i], expected[i]);
+        cr_expect(fabs(found[i] - expected[i]) < 0.015, "token %d: share %.3f, expected %.3f", i, found[i],
+                  expected[i]);
 }
 
 Test(sampler, draws_follow_the_probabilities)
@@ -165,7 +166,7 @@ Test(sampler, refuses_fields_out_of_range_by_name)
         cr_expect_eq(strncmp(text, bad[i].field, strlen(bad[i].field)), 0, "%s", text);
         cr_expect_eq(sluice_sample(s, &bad[i].how), -1);
     }
-    cr_expect_null(sluice_sampling_check(&(sluice_sampling){.temperature = 0.7f, .top_p = 0.9f, .min_p = 0.05f,
-                                                            .repetition_penalty = 1.1f}));
+    cr_expect_null(sluice_sampling_check(
+        &(sluice_sampling){.temperature = 0.7f, .top_p = 0.9f, .min_p = 0.05f, .repetition_penalty = 1.1f}));
     close_session(&g, &s);
 }

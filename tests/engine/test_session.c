@@ -9,8 +9,8 @@
 #include "golden.h"
 
 /* Families with experts, a shared expert, windows, and a dense one. */
-static const char *const cases[] = {"qwen3-moe-hub-bf16", "qwen2-moe-window-hub", "mixtral-window-f16", "olmoe-clip-f32",
-                                    "llama3-hub-bf16"};
+static const char *const cases[] = {"qwen3-moe-hub-bf16", "qwen2-moe-window-hub", "mixtral-window-f16",
+                                    "olmoe-clip-f32", "llama3-hub-bf16"};
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
 /* Copy of the logits after a whole prefill. */
@@ -153,8 +153,8 @@ Test(session, refuses_options_out_of_range)
     golden_open(&g, cases[0], 1, 0);
     sluice_session *s;
     sluice_error error;
-    const sluice_session_options bad[] = {{.n_context = -1}, {.n_context = g.info.n_context + 1}, {.n_chunk = -1},
-                                          {.n_chunk = 1 << 20}};
+    const sluice_session_options bad[] = {
+        {.n_context = -1}, {.n_context = g.info.n_context + 1}, {.n_chunk = -1}, {.n_chunk = 1 << 20}};
     for (int i = 0; i < 4; i++) {
         s = (void *)1;
         cr_expect_eq(sluice_session_create(&s, g.engine, &bad[i], &error), SLUICE_ARGUMENT);
