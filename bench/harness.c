@@ -96,7 +96,7 @@ struct bench_time bench_run(struct bench_case c)
 
 void *bench_pages(size_t bytes)
 {
-    void *p = memory_map_pages(bytes);
+    void *p = memory_map_pages(bytes, true);
     if (!p) {
         fprintf(stderr, "not enough memory for %zu bytes\n", bytes);
         exit(4);

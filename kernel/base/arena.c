@@ -22,10 +22,10 @@ void *arena_take(struct arena *a, size_t count, size_t size)
     return piece;
 }
 
-bool arena_commit(struct arena *a)
+bool arena_commit(struct arena *a, bool huge)
 {
     if (a->overflow) return false;
-    a->base = memory_map_pages(a->used);
+    a->base = memory_map_pages(a->used, huge);
     if (!a->base) return false;
     a->capacity = a->used;
     a->used = 0;

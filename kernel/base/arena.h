@@ -19,8 +19,9 @@ struct arena {
 void *arena_take(struct arena *a, size_t count, size_t size);
 #define ARENA_TAKE(arena, type, count) ((type *)arena_take((arena), (count), sizeof(type)))
 
-/* After a measure pass: gets zeroed pages for it and rewinds, ready for the carve pass. False: memory is short. */
-bool arena_commit(struct arena *a);
+/* After a measure pass: gets zeroed pages for it (2 MiB ones if `huge`) and rewinds, ready for the carve pass. False:
+ * memory is short. */
+bool arena_commit(struct arena *a, bool huge);
 void arena_free(struct arena *a);
 
 #endif

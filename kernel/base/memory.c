@@ -47,13 +47,13 @@ char *memory_strndup(const char *s, size_t n)
 
 enum { HUGE_PAGE_BYTES = 2 << 20 };
 
-void *memory_map_pages(size_t n)
+void *memory_map_pages(size_t n, bool huge)
 {
     if (!may_proceed()) return NULL;
     void *p = mmap(NULL, n ? n : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return NULL;
     /* 4 KiB pages cost about half of the decode speed on large models: the page walks outrun the prefetcher. */
-    if (n >= 4 * (size_t)HUGE_PAGE_BYTES) madvise(p, n, MADV_HUGEPAGE);
+    if (huge && n >= 4 * (size_t)HUGE_PAGE_BYTES) madvise(p, n, MADV_HUGEPAGE);
     return p;
 }
 

@@ -6,7 +6,7 @@ extern const struct arch arch_mistral;
 static const struct key_rule keys[] = {
     KEY_RULE("intermediate_size", KEY_INT, intermediate_size, true, 0, 1, 1 << 24),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
-    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 8, 1, 1024),
+    KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 8, 1, 1024),
     {0},
 };
 

@@ -8,7 +8,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("num_local_experts|num_experts", KEY_INT, n_experts, false, 8, 1, 4096),
     KEY_RULE("num_experts_per_tok", KEY_INT, top_k, false, 2, 1, 64),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 0, 0, 1 << 24),
-    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 8, 1, 1024),
+    KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 8, 1, 1024),
     KEY_RULE("rms_norm_eps", KEY_FLOAT, rms_norm_eps, false, 1e-5, 1e-30, 1),
     {0},
 };

@@ -14,7 +14,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),
     KEY_RULE("use_sliding_window", KEY_BOOL, use_sliding_window, false, 0, 0, 1),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
-    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 4, 1, 1024),
+    KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 4, 1, 1024),
     {0},
 };
 

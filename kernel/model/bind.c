@@ -37,6 +37,7 @@ struct binder {
     size_t n_jobs, cap_jobs;
     char missing[2048];
     size_t n_missing;
+    bool missing_is_cut; /* some names found no room */
     bool *used; /* [archive_n_tensors] */
 };
 
@@ -106,6 +107,8 @@ static void note_missing(struct binder *b, const char *name)
     size_t n = strlen(b->missing);
     if (n + strlen(name) + 3 < sizeof b->missing)
         snprintf(b->missing + n, sizeof b->missing - n, "%s%s", n ? ", " : "", name);
+    else
+        b->missing_is_cut = true;
     b->n_missing++;
 }
 
@@ -337,7 +340,7 @@ static sluice_status plan(struct binder *b)
     }
     if (b->n_missing)
         return fail(b->failure, SLUICE_FORMAT, "%s: missing tensors: %s%s", archive_name(b->archive), b->missing,
-                    strlen(b->missing) + 300 > sizeof b->missing ? " and more" : "");
+                    b->missing_is_cut ? " and more" : "");
     return check_gate_up(b);
 }
 
@@ -519,7 +522,7 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
     s = check_memory(b);
     if (s) return s;
     place_jobs(b, &m->arena);
-    if (!arena_commit(&m->arena))
+    if (!arena_commit(&m->arena, true))
         return fail(b->failure, SLUICE_MEMORY, "%s: no memory for %.1f GB of weights", archive_name(b->archive),
                     (double)m->arena.used * 1e-9);
     place_jobs(b, &m->arena);

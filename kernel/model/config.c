@@ -18,7 +18,7 @@ static const struct key_rule common_keys[] = {
     KEY_RULE("hidden_size", KEY_INT, hidden_size, true, 0, 1, MAX_HIDDEN),
     KEY_RULE("num_hidden_layers", KEY_INT, n_layers, true, 0, 1, MAX_LAYERS),
     KEY_RULE("num_attention_heads", KEY_INT, n_heads, true, 0, 1, MAX_HEADS),
-    KEY_RULE("num_key_value_heads", KEY_INT, n_kv_heads, false, 0, 1, MAX_HEADS),
+    KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 0, 1, MAX_HEADS),
     KEY_RULE("head_dim", KEY_INT, head_dim, false, 0, 2, MAX_HEAD_DIM),
     KEY_RULE("vocab_size", KEY_INT, vocab_size, true, 0, 1, MAX_VOCAB),
     KEY_RULE("max_position_embeddings", KEY_INT, n_context, false, 2048, 1, 1 << 24),
@@ -45,6 +45,8 @@ static sluice_status wrong_value(struct failure *f, const char *file, const char
     }
     return fail(f, SLUICE_FORMAT, "%s: %s: found %s, expected %s", file, key, found, expected);
 }
+
+static bool is_absent(struct meta value) { return value.kind == META_ABSENT || value.kind == META_NULL; }
 
 static sluice_status read_int(const char *file, const char *key, struct meta value, double min, double max, int *out,
                               struct failure *f)
@@ -152,7 +154,7 @@ static sluice_status find_arch(struct model_config *c, const struct archive *a, 
     const char *architecture = NULL, *model_type = type.kind == META_STRING ? type.string : NULL;
     if (list.kind == META_ARRAY && list.n == 1 && meta_element(list, 0).kind == META_STRING)
         architecture = meta_element(list, 0).string;
-    else if (list.kind != META_ABSENT && list.kind != META_NULL)
+    else if (!is_absent(list))
         return fail(f, SLUICE_FORMAT, CONFIG ": architectures: found %s of %zu, expected an array of one string",
                     meta_kind_name(list.kind), list.n);
     if (!architecture && !model_type)
@@ -180,7 +182,7 @@ static sluice_status rope_number(struct meta object, const char *place, const ch
     char name[96];
     struct meta value = meta_member(object, key);
     *out = fallback;
-    if (value.kind == META_ABSENT || value.kind == META_NULL) {
+    if (is_absent(value)) {
         if (!isnan(fallback)) return SLUICE_OK;
         return fail(f, SLUICE_FORMAT, CONFIG ": %s.%s: missing", place, key);
     }
@@ -194,8 +196,8 @@ static sluice_status read_rope_scaling(struct rope_config *r, struct meta object
     static const char *const names[] = {"default", "linear", "llama3", "yarn"};
     char key[64];
     struct meta type = meta_member(object, "rope_type");
-    if (type.kind == META_ABSENT) type = meta_member(object, "type");
-    if (type.kind == META_ABSENT || type.kind == META_NULL) return SLUICE_OK;
+    if (is_absent(type)) type = meta_member(object, "type");
+    if (is_absent(type)) return SLUICE_OK;
     snprintf(key, sizeof key, "%s.rope_type", place);
     int kind = -1;
     for (int i = 0; i < 4; i++)
@@ -229,35 +231,44 @@ static sluice_status read_rope_scaling(struct rope_config *r, struct meta object
                  r->beta_fast, r->beta_slow);
     struct meta truncate = meta_member(object, "truncate");
     r->truncate = true;
-    if (!s && truncate.kind != META_ABSENT && truncate.kind != META_NULL)
-        s = read_bool(CONFIG, "truncate", truncate, &r->truncate, f);
+    snprintf(key, sizeof key, "%s.truncate", place);
+    if (!s && !is_absent(truncate)) s = read_bool(CONFIG, key, truncate, &r->truncate, f);
     return s;
+}
+
+/* Rotating only a part of each head is for families that are not here yet. */
+static sluice_status check_whole_rotation(struct meta partial, const char *place, struct failure *f)
+{
+    if (is_absent(partial) || partial.number == 1.0) return SLUICE_OK;
+    return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %spartial_rotary_factor: found %g, only 1 is supported", place,
+                partial.number);
 }
 
 static sluice_status read_rope(struct model_config *c, const struct archive *a, struct failure *f)
 {
-    struct meta object = archive_meta(a, DOCUMENT_CONFIG, "rope_parameters");
     const char *place = "rope_parameters";
-    struct meta theta = {.kind = META_ABSENT};
-    if (object.kind == META_OBJECT) {
-        theta = meta_member(object, "rope_theta");
-    } else {
+    char prefix[32], theta_key[64];
+    struct meta object = archive_meta(a, DOCUMENT_CONFIG, place);
+    if (is_absent(object)) {
         place = "rope_scaling";
         object = archive_meta(a, DOCUMENT_CONFIG, place);
     }
-    if (theta.kind == META_ABSENT) theta = archive_meta(a, DOCUMENT_CONFIG, "rope_theta");
+    if (!is_absent(object) && object.kind != META_OBJECT)
+        return wrong_value(f, CONFIG, place, object, "an object or null");
+    snprintf(prefix, sizeof prefix, "%s.", place);
+    snprintf(theta_key, sizeof theta_key, "%srope_theta", prefix);
+    struct meta theta = meta_member(object, "rope_theta");
+    if (is_absent(theta)) {
+        theta = archive_meta(a, DOCUMENT_CONFIG, "rope_theta");
+        snprintf(theta_key, sizeof theta_key, "rope_theta");
+    }
 
     c->rope = (struct rope_config){.scaling = ROPE_DEFAULT, .theta = c->arch->default_theta, .factor = 1};
-    sluice_status s = SLUICE_OK;
-    if (theta.kind != META_ABSENT && theta.kind != META_NULL)
-        s = read_float(CONFIG, "rope_theta", theta, 1.0 + 1e-9, 1e15, &c->rope.theta, f);
-    if (s || object.kind == META_ABSENT || object.kind == META_NULL) return s;
-    if (object.kind != META_OBJECT) return wrong_value(f, CONFIG, place, object, "an object or null");
-    struct meta partial = meta_member(object, "partial_rotary_factor");
-    if (partial.kind != META_ABSENT && partial.kind != META_NULL && partial.number != 1.0)
-        return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %s.partial_rotary_factor: found %g, only 1 is supported", place,
-                    partial.number);
-    return read_rope_scaling(&c->rope, object, place, c->n_context, f);
+    sluice_status s = check_whole_rotation(archive_meta(a, DOCUMENT_CONFIG, "partial_rotary_factor"), "", f);
+    if (!s && !is_absent(theta)) s = read_float(CONFIG, theta_key, theta, 1.0 + 1e-9, 1e15, &c->rope.theta, f);
+    if (s || is_absent(object)) return s;
+    s = check_whole_rotation(meta_member(object, "partial_rotary_factor"), prefix, f);
+    return s ? s : read_rope_scaling(&c->rope, object, place, c->n_context, f);
 }
 
 /* ---- per-layer lists --------------------------------------------------------------------------------------------- */
@@ -265,7 +276,7 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
 static sluice_status read_layer_types(struct model_config *c, const struct archive *a, struct failure *f)
 {
     struct meta list = archive_meta(a, DOCUMENT_CONFIG, "layer_types");
-    if (list.kind == META_ABSENT || list.kind == META_NULL) return SLUICE_OK;
+    if (is_absent(list)) return SLUICE_OK;
     if (list.kind != META_ARRAY || list.n != (size_t)c->n_layers)
         return fail(f, SLUICE_FORMAT, CONFIG ": layer_types: found %s of %zu entries, expected an array of %d layers",
                     meta_kind_name(list.kind), list.n, c->n_layers);
@@ -285,7 +296,7 @@ static sluice_status read_layer_types(struct model_config *c, const struct archi
 static sluice_status read_dense_list(struct model_config *c, const struct archive *a, struct failure *f)
 {
     struct meta list = archive_meta(a, DOCUMENT_CONFIG, "mlp_only_layers");
-    if (list.kind == META_ABSENT || list.kind == META_NULL) return SLUICE_OK;
+    if (is_absent(list)) return SLUICE_OK;
     if (list.kind != META_ARRAY) return wrong_value(f, CONFIG, "mlp_only_layers", list, "an array of layer numbers");
     for (size_t i = 0; i < list.n; i++) {
         int l = 0;
@@ -326,17 +337,23 @@ static sluice_status check_fields(struct model_config *c, struct failure *f)
 /* Keys that would change the result and that this program does not implement must not pass in silence. */
 static sluice_status check_foreign_keys(const struct archive *a, struct failure *f)
 {
-    struct meta act = archive_meta(a, DOCUMENT_CONFIG, "hidden_act");
-    if (act.kind != META_ABSENT && (act.kind != META_STRING || strcmp(act.string, "silu") != 0)) {
-        wrong_value(f, CONFIG, "hidden_act", act, "\"silu\"");
-        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    const char *key = "hidden_act", *expected = "\"silu\"";
+    struct meta value = archive_meta(a, DOCUMENT_CONFIG, key);
+    bool supported = is_absent(value) || (value.kind == META_STRING && strcmp(value.string, "silu") == 0);
+    if (supported) {
+        key = "quantization_config";
+        expected = "weights in F32, F16 or BF16";
+        value = archive_meta(a, DOCUMENT_CONFIG, key);
+        supported = is_absent(value);
+        struct meta method = archive_meta(a, DOCUMENT_CONFIG, "quantization_config.quant_method");
+        if (!is_absent(method)) {
+            key = "quantization_config.quant_method";
+            value = method;
+        }
     }
-    struct meta method = archive_meta(a, DOCUMENT_CONFIG, "quantization_config.quant_method");
-    if (method.kind != META_ABSENT) {
-        wrong_value(f, CONFIG, "quantization_config.quant_method", method, "weights in F32, F16 or BF16");
-        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
-    }
-    return SLUICE_OK;
+    if (supported) return SLUICE_OK;
+    wrong_value(f, CONFIG, key, value, expected);
+    return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
 }
 
 /* ---- end tokens and sampling defaults ---------------------------------------------------------------------------- */
@@ -359,7 +376,7 @@ static sluice_status read_end_tokens(struct model_config *c, const struct archiv
 {
     const char *file = archive_document_name(d);
     struct meta value = archive_meta(a, d, "eos_token_id");
-    if (value.kind == META_ABSENT || value.kind == META_NULL) return SLUICE_OK;
+    if (is_absent(value)) return SLUICE_OK;
     if (value.kind != META_ARRAY) return add_end_token(c, file, value, f);
     for (size_t i = 0; i < value.n; i++) {
         sluice_status s = add_end_token(c, file, meta_element(value, i), f);
@@ -372,7 +389,7 @@ static sluice_status generation_number(const struct archive *a, const char *key,
                                        struct failure *f)
 {
     struct meta value = archive_meta(a, DOCUMENT_GENERATION_CONFIG, key);
-    if (value.kind == META_ABSENT || value.kind == META_NULL) return SLUICE_OK;
+    if (is_absent(value)) return SLUICE_OK;
     double number = 0;
     sluice_status s = read_float("generation_config.json", key, value, min, max, &number, f);
     if (!s) *out = (float)number;
@@ -385,14 +402,14 @@ static sluice_status read_generation(struct generation_config *g, const struct a
     *g = (struct generation_config){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
     struct meta value = archive_meta(a, d, "do_sample");
     sluice_status s = SLUICE_OK;
-    if (value.kind != META_ABSENT && value.kind != META_NULL)
+    if (!is_absent(value))
         s = read_bool("generation_config.json", "do_sample", value, &g->do_sample, f);
     if (!s) s = generation_number(a, "temperature", 0, 100, &g->temperature, f);
     if (!s) s = generation_number(a, "top_p", 1e-9, 1, &g->top_p, f);
     if (!s) s = generation_number(a, "min_p", 0, 1 - 1e-6, &g->min_p, f);
     if (!s) s = generation_number(a, "repetition_penalty", 1e-3, 1e3, &g->repetition_penalty, f);
     value = archive_meta(a, d, "top_k");
-    if (!s && value.kind != META_ABSENT && value.kind != META_NULL)
+    if (!s && !is_absent(value))
         s = read_int("generation_config.json", "top_k", value, 0, MAX_VOCAB, &g->top_k, f);
     return s;
 }
@@ -414,14 +431,14 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
     struct meta tied = archive_meta(a, DOCUMENT_CONFIG, "tie_word_embeddings");
     if (tied.kind == META_BOOL)
         c->tied_embeddings = tied.boolean;
-    else if (tied.kind != META_ABSENT)
+    else if (!is_absent(tied))
         return wrong_value(f, CONFIG, "tie_word_embeddings", tied, "true or false");
     else /* the default differs between families and versions: what the files hold decides */
         c->tied_embeddings = archive_n_tensors(a) > 0 && !archive_find(a, "lm_head.weight");
 
     c->bos_token = -1;
     struct meta bos = archive_meta(a, DOCUMENT_CONFIG, "bos_token_id");
-    if (bos.kind != META_ABSENT && bos.kind != META_NULL)
+    if (!is_absent(bos))
         s = read_int(CONFIG, "bos_token_id", bos, 0, c->vocab_size - 1, &c->bos_token, f);
     if (!s) s = read_end_tokens(c, a, DOCUMENT_CONFIG, f);
     if (!s) s = read_end_tokens(c, a, DOCUMENT_GENERATION_CONFIG, f);

@@ -23,7 +23,7 @@ Test(arena, measure_pass_and_carve_pass_agree)
     take_all(&a, pieces);
     for (int i = 0; i < N_PIECES; i++) cr_expect_null(pieces[i]);
     size_t measured = a.used;
-    cr_assert(arena_commit(&a));
+    cr_assert(arena_commit(&a, false));
     cr_expect_eq(a.used, 0u);
     cr_expect_eq(a.capacity, measured);
     take_all(&a, pieces);
@@ -37,7 +37,7 @@ Test(arena, pieces_are_aligned_zero_apart_and_have_64_readable_bytes_behind)
     struct arena a = {0};
     unsigned char *pieces[N_PIECES];
     take_all(&a, pieces);
-    cr_assert(arena_commit(&a));
+    cr_assert(arena_commit(&a, false));
     take_all(&a, pieces);
     for (int i = 0; i < N_PIECES; i++) {
         size_t n = counts[i] * sizes[i];
@@ -63,7 +63,7 @@ Test(arena, a_size_that_wraps_is_remembered_and_refused)
         cr_expect_null(arena_take(&a, huge[i][0], huge[i][1]));
         cr_expect(a.overflow, "%zu x %zu", huge[i][0], huge[i][1]);
         arena_take(&a, 10, 1); /* a later good piece does not make it good again */
-        cr_expect(!arena_commit(&a));
+        cr_expect(!arena_commit(&a, false));
         cr_expect_null(a.base);
     }
 }
@@ -73,14 +73,14 @@ Test(arena, a_sum_that_wraps_is_remembered_and_refused)
     struct arena a = {0};
     for (int i = 0; i < 3; i++) arena_take(&a, SIZE_MAX / 2, 1);
     cr_expect(a.overflow);
-    cr_expect(!arena_commit(&a));
+    cr_expect(!arena_commit(&a, false));
 }
 
 Test(arena, carving_more_than_was_measured_gives_nothing)
 {
     struct arena a = {0};
     arena_take(&a, 100, 1);
-    cr_assert(arena_commit(&a));
+    cr_assert(arena_commit(&a, false));
     cr_expect_not_null(arena_take(&a, 100, 1));
     cr_expect_null(arena_take(&a, 1, 1));
     cr_expect(a.overflow);
@@ -92,7 +92,7 @@ Test(arena, memory_that_is_short_is_reported_and_nothing_is_owned)
     struct arena a = {0};
     arena_take(&a, 100, 1);
     memory_fail_after(1);
-    cr_expect(!arena_commit(&a));
+    cr_expect(!arena_commit(&a, false));
     cr_expect_null(a.base);
     arena_free(&a);
     cr_expect_eq(a.used, 0u);
@@ -102,7 +102,7 @@ Test(arena, free_leaves_an_empty_arena)
 {
     struct arena a = {0};
     arena_take(&a, 100, 1);
-    cr_assert(arena_commit(&a));
+    cr_assert(arena_commit(&a, false));
     arena_free(&a);
     cr_expect(a.base == NULL && a.used == 0 && a.capacity == 0 && !a.overflow);
     arena_free(&a);

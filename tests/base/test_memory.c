@@ -16,7 +16,7 @@ static bool request(int kind)
     case 1: p = memory_calloc(2, 5); break;
     case 2: p = memory_realloc(NULL, 10); break;
     case 3: p = memory_strndup("abc", 3); break;
-    case 4: p = memory_map_pages(10); break;
+    case 4: p = memory_map_pages(10, true); break;
     }
     if (kind == 4)
         memory_unmap_pages(p, 10);
@@ -112,7 +112,7 @@ Test(memory, pages_are_aligned_and_zero)
     static const size_t bytes[] = {0, 1, 4095, 4097, (size_t)9 << 20}; /* the last is worth 2 MiB pages */
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
-        unsigned char *p = memory_map_pages(bytes[i]);
+        unsigned char *p = memory_map_pages(bytes[i], true);
         cr_assert(p);
         cr_expect_eq((uintptr_t)p % page, 0u);
         for (size_t j = 0; j < bytes[i]; j += 509) cr_assert_eq(p[j], 0);
@@ -122,7 +122,7 @@ Test(memory, pages_are_aligned_and_zero)
     memory_unmap_pages(NULL, 100);
 }
 
-Test(memory, pages_that_cannot_be_had_are_null) { cr_expect_null(memory_map_pages(SIZE_MAX / 2)); }
+Test(memory, pages_that_cannot_be_had_are_null) { cr_expect_null(memory_map_pages(SIZE_MAX / 2, true)); }
 
 Test(memory, a_released_range_of_a_file_reads_the_same_again)
 {
@@ -146,7 +146,7 @@ Test(memory, a_released_range_of_a_file_reads_the_same_again)
 Test(memory, release_drops_only_whole_pages_inside_the_range)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    unsigned char *p = memory_map_pages(4 * page);
+    unsigned char *p = memory_map_pages(4 * page, true);
     cr_assert(p);
     memset(p, 7, 4 * page);
     memory_release_range(p + 1, 3 * page - 2); /* from inside page 0 into page 2: page 1 alone is whole */

@@ -22,7 +22,7 @@ static void make_cache(struct cache *cache, struct arena *arena, const struct mo
     cache_carve(cache, c, n_context, arena);
     cr_expect_null(cache->layers, "the measure pass carves nothing");
     size_t measured = arena->used;
-    cr_assert(arena_commit(arena));
+    cr_assert(arena_commit(arena, false));
     cache_carve(cache, c, n_context, arena);
     cr_assert_eq(arena->used, measured);
     cr_assert(!arena->overflow);
@@ -129,5 +129,5 @@ Test(cache, sizes_beyond_the_machine_are_refused)
     struct arena arena = {.used = SIZE_MAX - ((size_t)1 << 40)}; /* as if much had been carved before */
     cache_carve(&cache, &c, 1 << 24, &arena);
     cr_expect(arena.overflow);
-    cr_expect(!arena_commit(&arena));
+    cr_expect(!arena_commit(&arena, false));
 }

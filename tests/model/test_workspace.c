@@ -32,7 +32,7 @@ static void carve(struct workspace *ws, struct arena *arena, const struct model 
     workspace_carve(&measured, m, max_rows, n_threads, n_context, arena);
     cr_assert(!arena->overflow);
     size_t used = arena->used;
-    cr_assert(arena_commit(arena));
+    cr_assert(arena_commit(arena, false));
     workspace_carve(ws, m, max_rows, n_threads, n_context, arena);
     cr_assert_eq(arena->used, used);
     cr_assert(!arena->overflow);
