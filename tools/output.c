@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "progress.h"
@@ -60,9 +61,18 @@ sluice_status output_flush(sluice_error *error)
     return fflush(stdout) == 0 && !ferror(stdout) ? SLUICE_OK : output_failed(error);
 }
 
+/* Both streams go to one file or pipe. */
+static bool streams_are_one(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev &&
+           out.st_ino == err.st_ino;
+}
+
+/* A terminal, or a log of both streams, shows the figures on a line of their own; a file of text gets the text alone. */
 sluice_status output_end_text(bool at_line_start, sluice_error *error)
 {
-    if (!at_line_start && isatty(STDOUT_FILENO)) {
+    if (!at_line_start && (isatty(STDOUT_FILENO) || streams_are_one())) {
         sluice_status status = output_write("\n", 1, error);
         if (status) return status;
     }
