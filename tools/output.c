@@ -69,7 +69,8 @@ static bool streams_are_one(void)
            out.st_ino == err.st_ino;
 }
 
-/* A terminal, or a log of both streams, shows the figures on a line of their own; a file of text gets the text alone. */
+/* A terminal, or a log of both streams, shows the figures on a line of their own; a file of text gets the text
+ * alone. */
 sluice_status output_end_text(bool at_line_start, sluice_error *error)
 {
     if (!at_line_start && (isatty(STDOUT_FILENO) || streams_are_one())) {

@@ -15,8 +15,8 @@ void memory_free(void *p);                      /* NULL is fine */
 char *memory_strndup(const char *s, size_t n);
 
 /* Zeroed, page-aligned, untouched block: pages become real at the first touch, which also decides the NUMA node.
- * `huge` asks for 2 MiB pages, for what will be used whole. NULL when memory is short. memory_unmap_pages takes the same
- * size. */
+ * `huge` asks for 2 MiB pages, for what will be used whole. NULL when memory is short. memory_unmap_pages takes the
+ * same size. */
 void *memory_map_pages(size_t n, bool huge);
 void memory_unmap_pages(void *p, size_t n);
 
@@ -30,8 +30,8 @@ void memory_release_range(const void *p, size_t n); /* the pages of a file map m
 /* What this process may use: min(physical available, cgroup limit) in bytes; 0 when unknown. */
 uint64_t memory_available(void);
 
-/* ---- for tests: number of requests so far, failed ones too, (heap and pages), and a countdown that makes the n-th next
- * request fail (0 = off). Process-wide, atomic. */
+/* ---- for tests: number of requests so far, failed ones too, (heap and pages), and a countdown that makes the n-th
+ * next request fail (0 = off). Process-wide, atomic. */
 uint64_t memory_request_count(void);
 void memory_fail_after(uint64_t n);
 
