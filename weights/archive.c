@@ -12,11 +12,6 @@
 #include "base/checked.h"
 #include "weights/archive_parts.h"
 
-sluice_status fail_memory(struct failure *f, const char *name)
-{
-    return fail(f, SLUICE_MEMORY, "%s: not enough memory", name);
-}
-
 /* "models/tiny/" -> "tiny"; "." and ".." say nothing, so there the real folder is asked. Escaped. */
 static char *base_name(const char *path)
 {

@@ -65,6 +65,4 @@ sluice_status archive_refuse_other_formats(const struct file_map *map, const cha
 sluice_status document_parse(json_t **out, const char *name, const struct file_map *map, struct failure *f);
 struct meta document_find(const json_t *document, const char *path);
 
-sluice_status fail_memory(struct failure *f, const char *name);
-
 #endif

@@ -18,6 +18,11 @@ sluice_status fail(struct failure *f, sluice_status status, const char *format, 
     return status;
 }
 
+sluice_status fail_memory(struct failure *f, const char *place)
+{
+    return fail(f, SLUICE_MEMORY, "%s%snot enough memory", place ? place : "", place ? ": " : "");
+}
+
 sluice_status fail_in(struct failure *f, const char *prefix)
 {
     if (!f) return SLUICE_FORMAT;

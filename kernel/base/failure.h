@@ -22,6 +22,9 @@ struct failure {
 sluice_status fail(struct failure *f, sluice_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* "PLACE: not enough memory"; without a place (NULL) "not enough memory". Returns SLUICE_MEMORY. */
+sluice_status fail_memory(struct failure *f, const char *place);
+
 /* Puts `prefix` and ": " before the sentence that is already there; returns f->status. */
 sluice_status fail_in(struct failure *f, const char *prefix);
 

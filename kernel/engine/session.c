@@ -126,7 +126,7 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
                   .observer = s->relay ? &s->relay->inner : NULL},
     };
     s->ws.bytes_read = s->ws.experts_read = 0;
-    s->ws.cancelled = false;
+    s->ws.cancelled[0] = s->ws.cancelled[1] = false;
     atomic_store(&s->ws.not_finite, false);
     double start = clock_seconds();
     pthread_mutex_lock(&s->engine->team_lock);
@@ -134,7 +134,7 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     pthread_mutex_unlock(&s->engine->team_lock);
     double seconds = clock_seconds() - start;
 
-    if (s->ws.cancelled) {
+    if (s->ws.cancelled[0] || s->ws.cancelled[1]) {
         atomic_store(&s->cancel, false);
         return fail(&s->failure, SLUICE_CANCELLED, "cancelled");
     }

@@ -106,12 +106,11 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
     }
 }
 
-/* Everybody learns from thread 0 whether to go on, so that all leave at the same layer. */
-static bool is_cancelled(struct workspace *ws, const struct chunk *c, struct thread *t)
+/* Thread 0 asks once per layer whether to go on and everybody obeys after the layer, whose barriers lie between: so all
+ * leave at the same layer. Two places in turn, because thread 0 may ask for the next layer while others still read. */
+static void ask_whether_cancelled(struct workspace *ws, const struct chunk *c, int l, struct thread *t)
 {
-    if (t->id == 0) ws->cancelled = c->cancel && atomic_load_explicit(c->cancel, memory_order_relaxed);
-    team_barrier(t);
-    return ws->cancelled;
+    if (t->id == 0) ws->cancelled[l % 2] = c->cancel && atomic_load_explicit(c->cancel, memory_order_relaxed);
 }
 
 void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
@@ -121,7 +120,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const float *h;
-        if (is_cancelled(ws, c, t)) return;
+        ask_whether_cancelled(ws, c, l, t);
 
         h = norm(m, layer->mixer_norm, ws, c, t);
         mix_tokens(m, layer, l, ws, c, h, t); /* x += attention(h)                                */
@@ -130,6 +129,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
         feed_forward(m, layer, l, ws, c, h, t); /* x += mlp(h), or x += sum over experts p_e E_e(h) */
 
         observe(c, t, SEE_HIDDEN, l, ws->x, ws->ld_hidden, m->config.hidden_size);
+        if (ws->cancelled[l % 2]) return;
     }
 
     compute_logits(m, ws, c, t);

@@ -71,7 +71,7 @@ struct workspace {
     struct ops ops;
 
     /* Filled by a pass. */
-    bool cancelled;           /* the pass stopped between layers */
+    bool cancelled[2];        /* one is true: the pass stopped after a layer; see forward.c */
     atomic_bool not_finite;   /* a logit is NaN or infinite */
     uint64_t bytes_read;      /* weights and cache, each matrix once */
     uint64_t experts_read;

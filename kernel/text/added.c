@@ -188,7 +188,7 @@ static sluice_status build_sets(struct vocab *v, struct failure *f)
     }
     v->added_raw.items = memory_alloc(n * sizeof(struct added));
     v->added_normalized.items = memory_alloc(n_normalized * sizeof(struct added));
-    if (!v->added_raw.items || !v->added_normalized.items) return fail_no_memory(f);
+    if (!v->added_raw.items || !v->added_normalized.items) return fail_memory(f, NULL);
     struct work w;
     struct text_buffer scratch = {0};
     work_init(&w, v, MAX_TOKEN_BYTES, f);

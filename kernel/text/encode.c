@@ -32,7 +32,7 @@ void work_free(struct work *w)
 sluice_status work_append(struct work *w, struct text_buffer *b, const char *data, size_t n)
 {
     if (n > w->text_limit - b->n) return fail(w->f, SLUICE_ARGUMENT, "input: grows beyond %zu bytes", w->text_limit);
-    return text_buffer_append(b, data, n) ? fail_no_memory(w->f) : SLUICE_OK;
+    return text_buffer_append(b, data, n) ? fail_memory(w->f, NULL) : SLUICE_OK;
 }
 
 sluice_status work_reserve(struct work *w, void *array_pointer, size_t *cap, size_t need, size_t size)
@@ -43,7 +43,7 @@ sluice_status work_reserve(struct work *w, void *array_pointer, size_t *cap, siz
     size_t grown = *cap ? 2 * *cap : 64;
     if (grown < need) grown = need;
     void *block = memory_realloc(old, grown * size);
-    if (!block) return fail_no_memory(w->f);
+    if (!block) return fail_memory(w->f, NULL);
     memcpy(array_pointer, &block, sizeof block);
     *cap = grown;
     return SLUICE_OK;

@@ -106,7 +106,7 @@ static sluice_status load_merges(struct vocab *v, const json_t *merges, struct f
     if (count > MAX_MERGES) return fail(f, SLUICE_FORMAT, "merges: %zu exceed %d", count, MAX_MERGES);
     while (n_slots < count + count / 2) n_slots *= 2;
     v->merges = memory_alloc(n_slots * sizeof *v->merges);
-    if (!v->merges) return fail_no_memory(f);
+    if (!v->merges) return fail_memory(f, NULL);
     v->n_merge_slots = n_slots;
     for (size_t i = 0; i < n_slots; i++) v->merges[i].left = -1;
     size_t rank;

@@ -46,7 +46,7 @@ static sluice_status create_regex(struct pattern *p, const char *text, size_t n,
         p->code = compile(translated.data, translated.n, &error, &offset);
         if (!p->code)
             status = error == PCRE2_ERROR_NOMEMORY || error == PCRE2_ERROR_HEAP_FAILED
-                         ? fail_no_memory(f)
+                         ? fail_memory(f, NULL)
                          : fail(f, SLUICE_UNSUPPORTED, "pattern is not valid or not supported");
     }
     text_buffer_free(&translated);
@@ -59,7 +59,7 @@ sluice_status pattern_create(struct pattern **out, const char *text, size_t n, b
     if (n == 0) return fail(f, SLUICE_FORMAT, "empty pattern");
     if (n > MAX_PATTERN_BYTES) return fail(f, SLUICE_FORMAT, "pattern: %zu bytes exceed %d", n, MAX_PATTERN_BYTES);
     struct pattern *p = memory_calloc(1, sizeof *p + n);
-    if (!p) return fail_no_memory(f);
+    if (!p) return fail_memory(f, NULL);
     p->n = n;
     memcpy(p->literal, text, n);
     sluice_status status = literal ? SLUICE_OK : create_regex(p, text, n, f);
@@ -111,14 +111,14 @@ static sluice_status search(const struct pattern *p, struct matcher *m, const ch
         if (at) *end = *start + p->n;
         return SLUICE_OK;
     }
-    if (!matcher_ready(m)) return fail_no_memory(f);
+    if (!matcher_ready(m)) return fail_memory(f, NULL);
     size_t steps = MATCH_STEPS + MATCH_STEPS_PER_BYTE * n;
     pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
     pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4));
     int count = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context);
     *found = count >= 0;
     if (count == PCRE2_ERROR_NOMATCH) return SLUICE_OK;
-    if (count == PCRE2_ERROR_NOMEMORY) return fail_no_memory(f);
+    if (count == PCRE2_ERROR_NOMEMORY) return fail_memory(f, NULL);
     if (count < 0) return fail(f, SLUICE_ARGUMENT, "input: pattern exceeded its match limit");
     const size_t *ends = pcre2_get_ovector_pointer(m->data);
     *start = ends[0];

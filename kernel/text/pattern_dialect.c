@@ -42,7 +42,7 @@ static sluice_status refuse(struct translation *t, size_t offset)
 
 static sluice_status put(struct translation *t, const char *text, size_t n)
 {
-    return text_buffer_append(t->out, text, n) ? fail_no_memory(t->f) : SLUICE_OK;
+    return text_buffer_append(t->out, text, n) ? fail_memory(t->f, NULL) : SLUICE_OK;
 }
 
 static sluice_status put_text(struct translation *t, const char *text) { return put(t, text, strlen(text)); }

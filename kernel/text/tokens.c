@@ -26,7 +26,7 @@ sluice_status pool_append(struct vocab *v, const char *data, size_t n, uint32_t 
 {
     if (v->pool.n + n > UINT32_MAX) return fail(f, SLUICE_FORMAT, "the token texts exceed 4 GiB");
     *offset = (uint32_t)v->pool.n;
-    return text_buffer_append(&v->pool, data, n) ? fail_no_memory(f) : SLUICE_OK;
+    return text_buffer_append(&v->pool, data, n) ? fail_memory(f, NULL) : SLUICE_OK;
 }
 
 /* The slot that holds the text, or the empty one where it belongs. */
@@ -56,11 +56,11 @@ sluice_status tokens_reserve(struct vocab *v, size_t n_ids, struct failure *f)
     size_t n_slots = 256;
     while (n_slots < 2 * n_ids) n_slots *= 2;
     struct token *tokens = memory_realloc(v->tokens, n_ids * sizeof *tokens);
-    if (!tokens) return fail_no_memory(f);
+    if (!tokens) return fail_memory(f, NULL);
     v->tokens = tokens;
     if ((size_t)v->n_tokens < n_ids) memset(tokens + v->n_tokens, 0, (n_ids - (size_t)v->n_tokens) * sizeof *tokens);
     uint32_t *slots = memory_calloc(n_slots, sizeof *slots);
-    if (!slots) return fail_no_memory(f);
+    if (!slots) return fail_memory(f, NULL);
     memory_free(v->slots);
     v->slots = slots;
     v->n_slots = n_slots;

@@ -77,7 +77,7 @@ sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_
     json_t *root = NULL;
     const char *name = "tokenizer.json";
     struct vocab *v = memory_calloc(1, sizeof *v);
-    sluice_status status = v ? SLUICE_OK : fail_no_memory(f);
+    sluice_status status = v ? SLUICE_OK : fail_memory(f, NULL);
     if (!status) {
         v->bos_id = v->eos_id = -1;
         status = json_read(&root, tokenizer_json, tokenizer_bytes, MAX_JSON_BYTES, f);

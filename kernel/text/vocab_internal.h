@@ -276,7 +276,6 @@ typedef sluice_status (*step_reader)(struct vocab *v, const json_t *step, const 
 sluice_status json_each_step(struct vocab *v, const json_t *node, const char *list_key, const char *place,
                              step_reader read, struct failure *f);
 
-sluice_status fail_no_memory(struct failure *f);
 
 /* ---- characters (unicode.c) ------------------------------------------------------------------------------------ */
 

@@ -6,8 +6,6 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-sluice_status fail_no_memory(struct failure *f) { return fail(f, SLUICE_MEMORY, "not enough memory"); }
-
 /* jansson parses by recursion, so the depth is counted first: brackets outside of strings. */
 static sluice_status check_depth(const char *data, size_t n, struct failure *f)
 {
@@ -56,7 +54,7 @@ sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_byt
     if (!root && json_error_code(&error) == json_error_numeric_overflow) /* model_max_length is often 10^30 */
         root = json_loadb(data, n, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (!root) {
-        if (json_error_code(&error) == json_error_out_of_memory) return fail_no_memory(f);
+        if (json_error_code(&error) == json_error_out_of_memory) return fail_memory(f, NULL);
         return fail(f, SLUICE_FORMAT, "line %d: %s", error.line, json_reason(&error));
     }
     if (!json_is_object(root)) {
@@ -126,7 +124,7 @@ sluice_status json_get_copy(const json_t *object, const char *key, char **out, s
     if (!text) return fail(f, SLUICE_FORMAT, "%s: missing", key);
     if (*n > MAX_TOKEN_BYTES) return fail(f, SLUICE_FORMAT, "%s: %zu bytes exceed %d", key, *n, MAX_TOKEN_BYTES);
     *out = memory_strndup(text, *n);
-    return *out ? SLUICE_OK : fail_no_memory(f);
+    return *out ? SLUICE_OK : fail_memory(f, NULL);
 }
 
 sluice_status json_get_pattern(const json_t *object, struct pattern **out, struct failure *f)
