@@ -100,6 +100,7 @@ int main(int argc, char **argv)
     for (const struct panel_kernel *const *list = panel_kernels(); *list; list++) {
         const struct panel_kernel *kernel = *list;
         if (!strstr(kernel->name, o.filter) || (kernel->needs & ~features)) continue;
+        if (kernel->usable && !kernel->usable()) continue;
         /* The scalar kernels are written to be read; half a minute each would say nothing. */
         if (strstr(kernel->name, "scalar") && !*o.filter) continue;
         bench_shape(kernel, 16384, 4096, decode, o);

@@ -12,7 +12,7 @@
 #include "output.h"
 #include "run_report.h"
 
-static const char demo_prompt[] = "Once upon a time";
+static const char demo_prompt[] = "Once upon a time there was a king who";
 
 /* Without -c the session gets this many positions; more when prompt and -n need them, within the model's limit. */
 enum { USUAL_CONTEXT = 4096 };

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -57,6 +58,8 @@ void run_report_print(const struct run_figures *f)
         fprintf(stderr, "experts  %6" PRIu64 " of %" PRIu64 " (layer, expert) pairs touched, %.4g read per token\n",
                 d->experts_touched, d->experts_total, r.experts_per_token);
     fprintf(stderr, "finish   %s after %zu tokens, seed %" PRIu64 "\n", f->finish, f->n_generated, f->seed);
+    if (f->n_generated == 0 && strcmp(f->finish, "eos") == 0)
+        fprintf(stderr, "note     the model chose to end at once; another --seed, or --ignore-eos, goes on\n");
     if (f->hashed) fprintf(stderr, "logits   hash %016" PRIx64 "\n", f->logits_hash);
 }
 

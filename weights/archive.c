@@ -34,6 +34,10 @@ sluice_status archive_refuse_other_formats(const struct file_map *map, const cha
     static const char zip[] = {'P', 'K', 3, 4}, pickle[] = {(char)0x80, 2};
     if (map->bytes >= 4 && memcmp(map->data, "GGUF", 4) == 0)
         return fail(f, SLUICE_UNSUPPORTED, "%s: is a GGUF file: not supported yet", shown);
+    static const char pointer[] = "version https://git-lfs";
+    if (map->bytes >= sizeof pointer && memcmp(map->data, pointer, sizeof pointer - 1) == 0)
+        return fail(f, SLUICE_FORMAT, "%s: is a Git LFS pointer, not the file itself: fetch it with git lfs pull",
+                    shown);
     if (map->bytes < 9 || map->data[8] == '{') return SLUICE_OK; /* a header length can look like the next two */
     if (memcmp(map->data, zip, sizeof zip) == 0 || memcmp(map->data, pickle, sizeof pickle) == 0)
         return fail(f, SLUICE_UNSUPPORTED, "%s: is a PyTorch file: convert it to safetensors", shown);
@@ -60,6 +64,16 @@ static sluice_status file_read(struct archive *a, const char *path, const char *
     return status;
 }
 
+/* Which folder matters when a file of it cannot be read: people have several. */
+static sluice_status open_folder(struct archive *a, const char *path, const char *shown, unsigned flags,
+                                 struct failure *f)
+{
+    char snapshot[PATH_MAX];
+    sluice_status status = folder_read(a, file_hub_snapshot(snapshot, path), flags, f);
+    if (status == SLUICE_IO) fail_in(f, shown);
+    return status;
+}
+
 sluice_status archive_open(struct archive **out, const char *path, unsigned flags, struct failure *f)
 {
     *out = NULL;
@@ -75,7 +89,7 @@ sluice_status archive_open(struct archive **out, const char *path, unsigned flag
     if (!a->name)
         status = fail_memory(f, shown);
     else if (S_ISDIR(s.st_mode))
-        status = folder_read(a, path, flags, f);
+        status = open_folder(a, path, shown, flags, f);
     else
         status = file_read(a, path, shown, flags, f);
     if (status) {

@@ -92,6 +92,24 @@ bool file_name_is_plain(const char *name, size_t n)
     return true;
 }
 
+const char *file_hub_snapshot(char out[PATH_MAX], const char *path)
+{
+    enum { MAX_REVISION_BYTES = 128 };
+    struct file_map revision;
+    struct stat s;
+    bool fits = snprintf(out, PATH_MAX, "%s/config.json", path) < PATH_MAX - 256;
+    if (!fits || stat(out, &s) == 0) return path;
+    snprintf(out, PATH_MAX, "%.3800s/refs/main", path);
+    if (file_map_open(&revision, out, "refs/main", MAX_REVISION_BYTES, NULL)) return path;
+    const char *name = (const char *)revision.data;
+    size_t n = 0;
+    while (n < revision.bytes && name[n] > ' ') n++;
+    bool found = n > 0 && file_name_is_plain(name, n);
+    if (found) snprintf(out, PATH_MAX, "%.3800s/snapshots/%.*s", path, (int)n, name);
+    file_map_close(&revision);
+    return found ? out : path;
+}
+
 sluice_status file_map_in(struct file_map *out, const struct file_root *root, const char *name, uint64_t max_bytes,
                           bool *absent, struct failure *f)
 {

@@ -28,6 +28,10 @@ struct file_root {
 };
 sluice_status file_root_find(struct file_root *root, const char *path, struct failure *f);
 
+/* A hub cache's directory of one model (models--org--name) holds no files itself: refs/main names the revision whose
+ * snapshot has them. Gives the snapshot's path in `out`, or `path` itself when it is anything else. */
+const char *file_hub_snapshot(char out[PATH_MAX], const char *path);
+
 /* May `name`, read from a file, be used as a name in a folder? One path component of at most 255 bytes. */
 bool file_name_is_plain(const char *name, size_t n);
 

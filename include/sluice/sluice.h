@@ -5,15 +5,18 @@
  *     sluice_engine *engine;
  *     sluice_session *session;
  *     sluice_error error;
- *     if (sluice_engine_open(&engine, "path/to/model", NULL, &error)) { puts(error.text); return error.status; }
+ *     if (sluice_engine_open(&engine, "path/to/model", NULL, &error)) { puts(error.text); return 1; }
  *     if (sluice_session_create(&session, engine, NULL, &error)) { ... }
  *     int32_t tokens[64];
- *     size_t n;
- *     sluice_tokenize(engine, "Once upon a time", 16, 0, tokens, 64, &n, &error);
- *     sluice_session_prefill(session, tokens, n);
+ *     size_t n, length;
+ *     sluice_sampling how = sluice_engine_get_sampling(engine);
+ *     sluice_tokenize(engine, "Once upon a time", 16, 0, tokens, 64, &n, &error); // n > 64: only 64 were written
+ *     sluice_session_prefill(session, tokens, n < 64 ? n : 64);
  *     for (int i = 0; i < 100; i++) {
  *         int32_t token = sluice_sample(session, &how);
- *         ... sluice_text_stream_push(stream, token, ...) ...
+ *         if (sluice_token_is_end(engine, token)) break;
+ *         const char *bytes = sluice_token_bytes(engine, token, &length); // or a sluice_text_stream: whole characters
+ *         fwrite(bytes, 1, length, stdout);
  *         sluice_session_decode(session, token);
  *     }
  *     sluice_session_free(&session);
@@ -51,7 +54,7 @@ typedef struct sluice_session sluice_session;
 
 typedef struct sluice_error {
     sluice_status status;
-    char text[4096]; /* one line, for example "config.json: num_experts_per_tok: 9 exceeds num_experts 8" */
+    char text[4096]; /* one line, for example "config.json: hidden_size: found 0, expected an integer in 1..131072" */
 } sluice_error;
 
 SLUICE_API const char *sluice_status_name(sluice_status status); /* "FORMAT" */
@@ -150,7 +153,8 @@ enum sluice_text_flags {
 };
 
 SLUICE_API bool sluice_has_tokenizer(const sluice_engine *engine);
-/* `out` may be NULL with cap 0: *n is always the full count. SLUICE_ARGUMENT: no tokenizer, or text is not UTF-8. */
+/* Writes at most cap ids and gives the full count in *n, so compare; `out` may be NULL with cap 0. SLUICE_ARGUMENT: no
+ * tokenizer, or text is not UTF-8. */
 SLUICE_API sluice_status sluice_tokenize(const sluice_engine *engine, const char *text, size_t length, unsigned flags,
                                          int32_t *out, size_t cap, size_t *n, sluice_error *error);
 /* Text of the tokens; bytes that are not UTF-8 become U+FFFD. Never writes a NUL beyond the n bytes. */
@@ -201,15 +205,16 @@ SLUICE_API void sluice_engine_get_info(const sluice_engine *engine, sluice_model
 SLUICE_API sluice_sampling sluice_engine_get_sampling(const sluice_engine *engine);
 
 /* One line per layer for people: mixer, FFN and router, for example
- * "attention 32 heads / 4 kv x 128, qk-norm per head, rope 1e6 | 8 of 128 experts x 768 silu, softmax, renormalised".
+ * "attention 32 heads / 4 kv x 128, qk-norm per head, rope 1e+06 | 8 of 128 experts x 768 silu, softmax, renormalised".
  * False: no such layer. Always NUL-terminated. */
 SLUICE_API bool sluice_engine_get_layer(const sluice_engine *engine, int layer, char *out, size_t cap);
-/* One line per group of equal matrices: "layers.*.mlp.experts.*.up_proj BF16 [768,2048] x 6144 -> bf16_r16k2
- * (avx512)". False: no such group. */
+/* One line per group of equal matrices: "expert gate BF16 [256, 256] x 80 -> bf16_r16k2
+ * (bf16_r16k2_f32_avx512)". False: no such group. */
 SLUICE_API bool sluice_engine_get_matrix_group(const sluice_engine *engine, size_t i, char *out, size_t cap);
 
 typedef struct sluice_session_stats { /* since creation or sluice_session_reset_stats */
-    uint64_t prefill_tokens, decode_tokens; /* tokens of passes with more than one row per session, and with one */
+    uint64_t prefill_tokens, decode_tokens; /* tokens of passes with more than one row per session, and with one
+                                              (so a prefill of one token counts as decode) */
     double prefill_seconds, decode_seconds;
     uint64_t prefill_bytes, decode_bytes;   /* weights and cache read: each expert that was used counts once per pass */
     uint64_t prefill_passes, decode_passes;

@@ -69,6 +69,8 @@ static sluice_status check_options(const sluice_engine_options *o, struct failur
 {
     if (o->n_threads < 0 || o->n_threads > TEAM_MAX_THREADS)
         return fail(f, SLUICE_ARGUMENT, "threads: found %d, expected 0..%d", o->n_threads, TEAM_MAX_THREADS);
+    if (o->flags & SLUICE_OPEN_BLAS && !panel_blas_usable())
+        return fail(f, SLUICE_UNSUPPORTED, "OpenBLAS: libopenblas.so.0 cannot be loaded, or this build is without it");
     return SLUICE_OK;
 }
 

@@ -125,7 +125,7 @@ static void down(const struct model *m, const struct layer *layer, struct worksp
 }
 
 /* Router logits and the shared expert's switch: small products, rows of outputs dealt out. operands[0] is the router's,
- * [1] and [2] those of the shared expert's gate and up. */
+ * [1] and [2] those of the shared expert's gate and up, [3] its switch's. */
 static void score_rows(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
                        const float *h, struct operand *operands, struct thread *t)
 {
@@ -157,8 +157,8 @@ static void account(const struct layer *layer, int l, struct workspace *ws, cons
     ws->bytes_read += weight_bytes(&layer->router) + expert * (size_t)r->n_used;
     ws->experts_read += (uint64_t)r->n_used;
     if (layer->config->ffn.shared != SHARED_NONE)
-        ws->bytes_read +=
-            weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) + weight_bytes(&layer->shared.down);
+        ws->bytes_read += weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) +
+                          weight_bytes(&layer->shared.down) + weight_bytes(&layer->shared_switch);
     for (int i = 0; c->is_decode && i < r->n_used; i++) ws->touched[l * ws->n_experts + r->used[i]] = 1;
 }
 

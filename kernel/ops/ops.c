@@ -38,10 +38,18 @@ static const struct panel_kernel *const kernels[] = {
 const struct panel_layout *const *panel_layouts(void) { return layouts; }
 const struct panel_kernel *const *panel_kernels(void) { return kernels; }
 
+bool panel_blas_usable(void)
+{
+    for (int i = 0; kernels[i]; i++)
+        if (kernels[i]->usable) return kernels[i]->usable();
+    return false;
+}
+
 const struct panel_kernel *panel_kernel_choose(const struct panel_layout *layout, int m, uint64_t features)
 {
     for (int i = 0; kernels[i]; i++)
-        if (kernels[i]->layout == layout && kernels[i]->m_min <= m && has_all(features, kernels[i]->needs))
+        if (kernels[i]->layout == layout && kernels[i]->m_min <= m && has_all(features, kernels[i]->needs) &&
+            (!kernels[i]->usable || kernels[i]->usable()))
             return kernels[i];
     return NULL;
 }

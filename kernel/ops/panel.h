@@ -36,6 +36,7 @@ struct panel_kernel {
     const struct panel_layout *layout;
     int m_min, m_tile; /* used from m_min rows on (measured); tokens per inner tile */
     bool exact;        /* same bits as the scalar kernel of the layout */
+    bool (*usable)(void); /* NULL: always; else asked before use: a library that may be absent */
     size_t (*x_bytes)(int m, int k);
     /* Gathers rows of x for the product: row i of the result is x + rows[i] * ldx (rows NULL: i), k floats each. */
     void (*pack_x)(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k);
@@ -58,6 +59,9 @@ const struct panel_layout *panel_layout_choose(enum dtype weight, int n, int k, 
 
 /* The kernel for m rows (m >= 1): of the usable kernels of the layout, best first, the first with m_min <= m. */
 const struct panel_kernel *panel_kernel_choose(const struct panel_layout *layout, int m, uint64_t features);
+
+/* Is there an OpenBLAS to be used with PANEL_BLAS? Loads it at the first question. */
+bool panel_blas_usable(void);
 
 /* Everything that is built in, for tests, benches and reports; NULL ends the list. */
 const struct panel_layout *const *panel_layouts(void);

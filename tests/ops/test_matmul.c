@@ -26,6 +26,7 @@ static const struct panel_kernel *usable_kernel(int index)
     const struct panel_kernel *kernel = panel_kernels()[index];
     const char *missing = missing_feature(kernel->needs);
     if (missing) cr_skip_test("%s skipped: needs %s", kernel->name, missing);
+    if (kernel->usable && !kernel->usable()) cr_skip_test("%s skipped: needs its library", kernel->name);
     return kernel;
 }
 
@@ -69,6 +70,7 @@ Test(matmul, openblas_starts_no_threads_and_gives_the_same_bits_from_any_number)
 {
     enum { N = 2048, K = 512, M = 64, PANEL = 256, THREADS = 4 };
     const struct panel_kernel *kernel = &kernel_f32_rows_f32_openblas;
+    cr_assert(panel_blas_usable());
     struct rng rng = rng_seed(5);
     float *w = malloc(sizeof(float) * N * K), *x = malloc(sizeof(float) * M * K);
     float *one = malloc(sizeof(float) * M * N), *many = malloc(sizeof(float) * M * N);

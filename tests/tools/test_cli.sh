@@ -182,7 +182,7 @@ test_run() {
     accept run "$demo" -p 'Once upon a time' -n 50 --temp 0 -c 8 --ignore-eos
     check "a full context ends the run" grep -q '^finish   context after' "$err"
     accept run -n 2
-    check "without a prompt the demo model has one" grep -q '^note: .*"Once upon a time"$' "$err"
+    check "without a prompt the demo model has one" grep -q '^note: .*"Once upon a time there was a king who"$' "$err"
 }
 
 test_stop() {

@@ -43,9 +43,17 @@ static void write_single(void)
     folder_write_tensors(&folder, "model.safetensors", tensors_bc, 2);
 }
 
+/* Sentences about a file that cannot be read begin with the folder. */
+static void refused_in(const char *path, unsigned flags, sluice_status status, const char *sentence)
+{
+    char whole[6000];
+    snprintf(whole, sizeof whole, "%s%s%s", status == SLUICE_IO ? path : "", status == SLUICE_IO ? ": " : "", sentence);
+    expect_refused(path, flags, status, whole);
+}
+
 static void refused(unsigned flags, sluice_status status, const char *sentence)
 {
-    expect_refused(folder.path, flags, status, sentence);
+    refused_in(folder.path, flags, status, sentence);
 }
 
 static void index_refused(const char *index, const char *reason)
@@ -174,7 +182,7 @@ Test(folder, a_snapshot_of_a_hub_cache_opens)
     write_hub();
     folder_link(&folder, "tiny", SNAPSHOT);
     folder_link(&folder, "elsewhere/again", "../tiny");
-    static const char *const paths[] = {SNAPSHOT, "tiny", "elsewhere/again", SNAPSHOT "/../0123abcd/"};
+    static const char *const paths[] = {MODEL, SNAPSHOT, "tiny", "elsewhere/again", SNAPSHOT "/../0123abcd/"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct archive *a = expect_opened(folder_path(&folder, paths[i]), ALL);
         cr_expect_eq(archive_n_tensors(a), 3u);
@@ -204,12 +212,13 @@ Test(folder, links_of_a_hub_cache_stay_in_their_model)
     /* A blob that was never downloaded is absent; a link to itself is a system's error. */
     folder_delete(&folder, SNAPSHOT "/config.json");
     folder_link(&folder, SNAPSHOT "/config.json", "../../blobs/6666");
-    expect_refused(folder_path(&folder, SNAPSHOT), ALL, SLUICE_IO,
-                   "config.json: cannot open: No such file or directory");
+    refused_in(folder_path(&folder, SNAPSHOT), ALL, SLUICE_IO, "config.json: cannot open: No such file or directory");
     folder_delete(&folder, SNAPSHOT "/config.json");
     folder_link(&folder, SNAPSHOT "/config.json", "config.json");
-    expect_refused(folder_path(&folder, SNAPSHOT), ALL, SLUICE_IO,
-                   "config.json: cannot open: Too many levels of symbolic links");
+    refused_in(folder_path(&folder, SNAPSHOT), ALL, SLUICE_IO,
+               "config.json: cannot open: Too many levels of symbolic links");
+    folder_write_text(&folder, MODEL "/refs/main", "../../../elsewhere");
+    refused_in(folder_path(&folder, MODEL), ALL, SLUICE_IO, "config.json: cannot open: No such file or directory");
     folder_delete(&folder, MODEL "/blobs/3333");
     folder_delete(&folder, SNAPSHOT "/config.json");
     folder_link(&folder, SNAPSHOT "/config.json", "../../blobs/1111");
