@@ -43,6 +43,7 @@ struct reference {
     float *logits;     /* [n_positions, vocab_size] */
     int32_t *row_of;   /* [n]: row of logits of each token, -1: none */
     int32_t *top1;     /* [n] or NULL */
+    float *top1_gap;   /* [n] or NULL: best logit minus the second best */
     int32_t *experts;  /* [n_moe_layers, n, top_k] or NULL */
     float *router_gap; /* [n_moe_layers, n] or NULL */
     size_t n_positions, vocab_size, n_moe_layers, top_k;
@@ -145,7 +146,7 @@ static sluice_status read_positions(struct reference *r, const sluice_arrays *ar
 static sluice_status read_arrays(struct reference *r, const sluice_arrays *arrays, sluice_error *error)
 {
     struct expected_shape list = {1, {-1}, {0}}, matrix = {2, {-1, -1}, {0}};
-    void *tokens = NULL, *logits = NULL, *top1 = NULL, *experts = NULL, *gap = NULL;
+    void *tokens = NULL, *logits = NULL, *top1 = NULL, *experts = NULL, *gap = NULL, *top1_gap = NULL;
     sluice_status status = read_array(arrays, r->path, ARRAY_INT, "tokens", false, &list, &tokens, error);
     r->tokens = (struct input_tokens){tokens, list.found[0]};
     if (!status && r->tokens.count == 0) status = set_error(error, SLUICE_FORMAT, "%s: tokens: empty", r->path);
@@ -163,6 +164,12 @@ static sluice_status read_arrays(struct reference *r, const sluice_arrays *array
     struct expected_shape per_token = {1, {n}, {0}}, choices = {3, {-1, n, -1}, {0}};
     if (!status) status = read_array(arrays, r->path, ARRAY_INT, "top1", true, &per_token, &top1, error);
     r->top1 = top1;
+    for (size_t i = 0; !status && r->top1 && i < r->tokens.count; i++)
+        if (r->top1[i] < 0 || (size_t)r->top1[i] >= r->vocab_size)
+            status = set_error(error, SLUICE_FORMAT, "%s: top1: found id %d, expected 0..%zu", r->path, (int)r->top1[i],
+                               r->vocab_size - 1);
+    if (!status) status = read_array(arrays, r->path, ARRAY_FLOAT, "top1_gap", true, &per_token, &top1_gap, error);
+    r->top1_gap = top1_gap;
     if (!status) status = read_array(arrays, r->path, ARRAY_INT, "experts", true, &choices, &experts, error);
     r->experts = experts;
     r->n_moe_layers = choices.found[0];
@@ -180,6 +187,7 @@ static void free_reference(struct reference *r)
     free(r->logits);
     free(r->row_of);
     free(r->top1);
+    free(r->top1_gap);
     free(r->experts);
     free(r->router_gap);
 }
@@ -216,11 +224,14 @@ static sluice_status check_model(const struct reference *r, const sluice_model_i
 
 /* ---- the comparison -------------------------------------------------------------------------------------------- */
 
+/* Best logits closer than this may swap by rounding alone. */
+#define TOP1_NEAR_TIE 1e-3
+
 struct comparison {
     const struct reference *reference;
     struct layer_order routers;
     double error_squares, reference_squares, max_abs, sum_kl, max_kl;
-    size_t n_kl, n_top1, n_top1_equal;
+    size_t n_kl, n_top1, n_top1_equal, n_top1_real;         /* real: not equal, and the best two were not close */
     size_t n_choices, n_choices_equal, n_near_ties, n_real; /* (layer, token) pairs; differing ones are near or real */
     bool *differs, *near_tie; /* [n_moe_layers, n]: another set was chosen; the decision was close. NULL: no experts */
 };
@@ -259,8 +270,11 @@ static void compare_logits(struct comparison *c, size_t position, const float *m
     const float *theirs = row >= 0 ? r->logits + (size_t)row * r->vocab_size : NULL;
     if (theirs || r->top1) {
         size_t top = r->top1 ? (size_t)r->top1[position] : argmax(theirs, r->vocab_size);
+        size_t found = argmax(mine, r->vocab_size);
+        double gap = r->top1_gap ? r->top1_gap[position] : theirs ? theirs[top] - theirs[found] : INFINITY;
         c->n_top1++;
-        c->n_top1_equal += argmax(mine, r->vocab_size) == top;
+        c->n_top1_equal += found == top;
+        c->n_top1_real += found != top && gap >= TOP1_NEAR_TIE;
     }
     if (!theirs) return;
     for (size_t i = 0; i < r->vocab_size; i++) {
@@ -380,7 +394,7 @@ static struct verdict judge(const struct comparison *c, const char *weight_dtype
     bool f32 = weight_dtype && strcmp(weight_dtype, "F32") == 0;
     v.limits = f32 ? (struct limits){1e-10, 1e-4} : (struct limits){1e-8, INFINITY};
     v.nmse = c->error_squares / fmax(c->reference_squares, 1e-30);
-    v.agrees = v.nmse <= v.limits.nmse && c->max_abs <= v.limits.max_abs;
+    v.agrees = v.nmse <= v.limits.nmse && c->max_abs <= v.limits.max_abs && c->n_real == 0 && c->n_top1_real == 0;
     return v;
 }
 
@@ -392,7 +406,8 @@ static void print_verdict(const struct comparison *c, const struct verdict *v)
     printf("max abs    %.3g", c->max_abs);
     if (isfinite(v->limits.max_abs)) printf(" (limit %.0e)", v->limits.max_abs);
     printf("\nKL         mean %.3g, max %.3g\n", c->sum_kl / (double)c->n_kl, c->max_kl);
-    printf("top-1      %zu of %zu tokens agree\n", c->n_top1_equal, c->n_top1);
+    printf("top-1      %zu of %zu tokens agree; differences: %zu near-ties, %zu real\n", c->n_top1_equal, c->n_top1,
+           c->n_top1 - c->n_top1_equal - c->n_top1_real, c->n_top1_real);
     if (r->experts)
         printf("router     %zu of %zu (layer, token) choices agree; differences: %zu near-ties, %zu real\n",
                c->n_choices_equal, c->n_choices, c->n_near_ties, c->n_real);

@@ -1,4 +1,4 @@
-/* Owns the handler of SIGINT. */
+/* Owns the handler of SIGINT, SIGTERM and SIGHUP: all three ask for a clean end. */
 #include "interrupt.h"
 
 #include <signal.h>
@@ -24,8 +24,9 @@ void interrupt_install(void)
 {
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, old;
     sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler == SIG_IGN) return;
-    sigaction(SIGINT, &action, NULL);
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) /* who starts us may want one ignored (nohup) */
+        if (sigaction(numbers[i], NULL, &old) != 0 || old.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
 }
 
 void interrupt_watch(sluice_session *session) { watched = session; }

@@ -25,7 +25,7 @@ typedef struct sluice_observer {
     unsigned wanted; /* bit (1u << observation) */
     /* Called on the thread that runs the pass's caller, in order of layers, once per wanted observation and pass:
      * n_rows tokens beginning with position first_position; data is row-major [n_rows, width], valid during the
-     * call. Layers without experts give no router observations. Must not call the session. */
+     * call. Layers without experts give no router observations. Must not call any session of the engine. */
     void (*see)(void *context, sluice_observation what, int layer, size_t first_position, size_t n_rows, size_t width,
                 const void *data);
     void *context;

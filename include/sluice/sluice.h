@@ -30,7 +30,9 @@
  *   - An engine is immutable after opening: any number of threads may use it. A session serves one thread at a time;
  *     the passes of all sessions of an engine share its team of threads, one pass after the other.
  *   - Text is UTF-8 with a length, and need not end with NUL. Options structs begin with a _default() value.
- *   - No call ends the process, prints, or keeps a lock while a callback runs.
+ *   - No call ends the process, or prints. An observer (experimental.h) runs inside a pass and must not call any
+ *   session
+ *     of the engine.
  *   - No global state, except SLUICE_CPU in the environment, an upper bound for the instruction sets, read at open. */
 #ifndef SLUICE_H
 #define SLUICE_H
@@ -131,7 +133,8 @@ typedef struct sluice_sampling {
     int top_k;                /* keep the k most likely tokens; 0: all */
     float top_p;              /* keep the smallest set with at least this probability, 0 < top_p <= 1 */
     float min_p;              /* drop tokens below min_p times the most likely one, 0 <= min_p < 1 */
-    float repetition_penalty; /* > 0; 1: none. Logits of tokens of the timeline: l > 0 ? l / p : l * p (Keskar 2019) */
+    /* 0.001..1000; 1: none. Logits of tokens of the timeline: l > 0 ? l / p : l * p (Keskar 2019) */
+    float repetition_penalty;
     uint64_t seed;
 } sluice_sampling;
 SLUICE_API sluice_sampling sluice_sampling_default(void); /* greedy */

@@ -17,15 +17,15 @@ const char *sluice_sampling_check(const sluice_sampling *how)
     if (how->top_k < 0) return "top_k: expected at least 0";
     if (!(how->top_p > 0 && how->top_p <= 1)) return "top_p: expected more than 0 and at most 1";
     if (!(how->min_p >= 0 && how->min_p < 1)) return "min_p: expected at least 0 and less than 1";
-    if (!(how->repetition_penalty > 0 && how->repetition_penalty <= 1000))
-        return "repetition_penalty: expected more than 0 and at most 1000";
+    if (!(how->repetition_penalty >= 0.001f && how->repetition_penalty <= 1000))
+        return "repetition_penalty: expected 0.001..1000";
     return NULL;
 }
 
 /* exp(x) for x <= 0: x = n ln 2 + r, then a Taylor polynomial on |r| <= 0.35 (error below 1e-16), then 2^n. */
 static double exp_of(double x)
 {
-    if (x < -700) return 0;
+    if (!(x >= -700)) return 0; /* NaN too: infinite logits differ by NaN */
     const double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
     double n = floor(x * 1.4426950408889634 + 0.5);
     double r = (x - n * ln2_high) - n * ln2_low, sum = 1;
@@ -85,11 +85,14 @@ static double weight(const struct weights_of *w, struct candidate c)
 static int32_t draw(const struct weights_of *w, const struct candidate *list, int n, int step, double total, double u)
 {
     double left = u * total;
+    int32_t last = list[0].id;
     for (int i = 0; i < n; i++) {
-        left -= weight(w, list[i * step]);
-        if (left < 0) return list[i * step].id;
+        double p = weight(w, list[i * step]);
+        if (p > 0) last = list[i * step].id;
+        left -= p;
+        if (left < 0) return last;
     }
-    return list[0].id; /* rounding used up the sum */
+    return last; /* rounding used up the sum */
 }
 
 /* Everything is kept but what min_p drops: no order is needed, candidates stay by id. */

@@ -122,7 +122,6 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
         .chunk = {.rows = rows,
                   .n_rows = n_rows,
                   .is_decode = is_decode,
-                  .cancel = &s->cancel,
                   .observer = s->relay ? &s->relay->inner : NULL},
     };
     s->ws.bytes_read = s->ws.experts_read = 0;
@@ -135,12 +134,13 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     double seconds = clock_seconds() - start;
 
     if (s->ws.cancelled[0] || s->ws.cancelled[1]) {
-        atomic_store(&s->cancel, false);
+        for (int i = 0; i < n_rows; i++) atomic_store(rows[i].cancel, false); /* consumed */
         return fail(&s->failure, SLUICE_CANCELLED, "cancelled");
     }
     if (atomic_load(&s->ws.not_finite))
-        return fail(&s->failure, SLUICE_NUMERIC, "%s: a logit after token %d at position %d is not finite",
-                    s->engine->name, (int)rows[n_rows - 1].token, rows[n_rows - 1].position);
+        return fail(&s->failure, SLUICE_NUMERIC,
+                    "%s: a logit is not finite in the pass that ends with token %d at position %d", s->engine->name,
+                    (int)rows[n_rows - 1].token, rows[n_rows - 1].position);
     sluice_session_stats *stats = &s->stats;
     *(is_decode ? &stats->decode_tokens : &stats->prefill_tokens) += (uint64_t)n_rows;
     *(is_decode ? &stats->decode_seconds : &stats->prefill_seconds) += seconds;
@@ -173,8 +173,10 @@ sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, s
     for (size_t done = 0; done < n && !status;) {
         int n_rows = n - done < (size_t)s->n_chunk ? (int)(n - done) : s->n_chunk;
         for (int i = 0; i < n_rows; i++)
-            s->rows[i] =
-                (struct row){.cache = &s->cache, .token = tokens[done + (size_t)i], .position = s->cache.length + i};
+            s->rows[i] = (struct row){.cache = &s->cache,
+                                      .token = tokens[done + (size_t)i],
+                                      .position = s->cache.length + i,
+                                      .cancel = &s->cancel};
         done += (size_t)n_rows;
         if (done == n) s->rows[n_rows - 1].logits = s->logits;
         status = run_pass(s, s->rows, n_rows, n_rows == 1);
@@ -221,11 +223,18 @@ sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t 
     for (size_t i = 0; i < n; i++) {
         sluice_session *s = sessions[i];
         s->has_logits = false;
-        lead->rows[i] =
-            (struct row){.cache = &s->cache, .token = tokens[i], .position = s->cache.length, .logits = s->logits};
+        lead->rows[i] = (struct row){.cache = &s->cache,
+                                     .token = tokens[i],
+                                     .position = s->cache.length,
+                                     .cancel = &s->cancel,
+                                     .logits = s->logits};
     }
     status = run_pass(lead, lead->rows, (int)n, true);
-    if (status) return status;
+    if (status) {
+        for (size_t i = 0; i < n; i++) /* each can tell */
+            if (sessions[i] != lead) sessions[i]->failure = lead->failure;
+        return status;
+    }
     for (size_t i = 0; i < n; i++) {
         sluice_session *s = sessions[i];
         s->tokens[s->cache.length++] = tokens[i];

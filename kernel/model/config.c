@@ -12,7 +12,14 @@
 
 #define CONFIG "config.json"
 
-enum { MAX_HEADS = 1024, MAX_HEAD_DIM = 1024, MAX_HIDDEN = 131072, MAX_LAYERS = 1024, MAX_VOCAB = 4194304 };
+enum {
+    MAX_HEADS = 1024,
+    MAX_HEAD_DIM = 1024,
+    MAX_HIDDEN = 131072,
+    MAX_LAYERS = 1024,
+    MAX_VOCAB = 4194304,
+    MAX_CONTEXT = 1 << 24
+};
 
 static const struct key_rule common_keys[] = {
     KEY_RULE("hidden_size", KEY_INT, hidden_size, true, 0, 1, MAX_HIDDEN),
@@ -240,8 +247,10 @@ static sluice_status read_rope_scaling(struct rope_config *r, struct meta object
 static sluice_status check_whole_rotation(struct meta partial, const char *place, struct failure *f)
 {
     if (is_absent(partial) || partial.number == 1.0) return SLUICE_OK;
-    return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %spartial_rotary_factor: found %g, only 1 is supported", place,
-                partial.number);
+    char key[96];
+    snprintf(key, sizeof key, "%spartial_rotary_factor", place);
+    wrong_value(f, CONFIG, key, partial, "1");
+    return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
 }
 
 static sluice_status read_rope(struct model_config *c, const struct archive *a, struct failure *f)
@@ -249,9 +258,14 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
     const char *place = "rope_parameters";
     char prefix[32], theta_key[64];
     struct meta object = archive_meta(a, DOCUMENT_CONFIG, place);
+    struct meta scaling = archive_meta(a, DOCUMENT_CONFIG, "rope_scaling");
     if (is_absent(object)) {
         place = "rope_scaling";
-        object = archive_meta(a, DOCUMENT_CONFIG, place);
+        object = scaling;
+    } else if (!is_absent(scaling)) { /* readers disagree on which one wins, and the loser's theta with it */
+        return fail(f, SLUICE_FORMAT,
+                    CONFIG ": rope_scaling: found beside rope_parameters, expected one of them (the scaling may stand "
+                           "in rope_parameters)");
     }
     if (!is_absent(object) && object.kind != META_OBJECT)
         return wrong_value(f, CONFIG, place, object, "an object or null");
@@ -268,7 +282,12 @@ static sluice_status read_rope(struct model_config *c, const struct archive *a, 
     if (!s && !is_absent(theta)) s = read_float(CONFIG, theta_key, theta, 1.0 + 1e-9, 1e15, &c->rope.theta, f);
     if (s || is_absent(object)) return s;
     s = check_whole_rotation(meta_member(object, "partial_rotary_factor"), prefix, f);
-    return s ? s : read_rope_scaling(&c->rope, object, place, c->n_context, f);
+    if (!s) s = read_rope_scaling(&c->rope, object, place, c->n_context, f);
+    if (s || c->rope.scaling != ROPE_YARN) return s;
+    /* Model cards add YaRN without raising max_position_embeddings: the stretched context counts. */
+    double stretched = c->rope.factor * c->rope.original_context;
+    if (stretched > c->n_context) c->n_context = stretched < MAX_CONTEXT ? (int)stretched : MAX_CONTEXT;
+    return s;
 }
 
 /* ---- per-layer lists --------------------------------------------------------------------------------------------- */
@@ -402,15 +421,13 @@ static sluice_status read_generation(struct generation_config *g, const struct a
     *g = (struct generation_config){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
     struct meta value = archive_meta(a, d, "do_sample");
     sluice_status s = SLUICE_OK;
-    if (!is_absent(value))
-        s = read_bool("generation_config.json", "do_sample", value, &g->do_sample, f);
+    if (!is_absent(value)) s = read_bool("generation_config.json", "do_sample", value, &g->do_sample, f);
     if (!s) s = generation_number(a, "temperature", 0, 100, &g->temperature, f);
     if (!s) s = generation_number(a, "top_p", 1e-9, 1, &g->top_p, f);
     if (!s) s = generation_number(a, "min_p", 0, 1 - 1e-6, &g->min_p, f);
     if (!s) s = generation_number(a, "repetition_penalty", 1e-3, 1e3, &g->repetition_penalty, f);
     value = archive_meta(a, d, "top_k");
-    if (!s && !is_absent(value))
-        s = read_int("generation_config.json", "top_k", value, 0, MAX_VOCAB, &g->top_k, f);
+    if (!s && !is_absent(value)) s = read_int("generation_config.json", "top_k", value, 0, MAX_VOCAB, &g->top_k, f);
     return s;
 }
 
@@ -438,8 +455,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
 
     c->bos_token = -1;
     struct meta bos = archive_meta(a, DOCUMENT_CONFIG, "bos_token_id");
-    if (!is_absent(bos))
-        s = read_int(CONFIG, "bos_token_id", bos, 0, c->vocab_size - 1, &c->bos_token, f);
+    if (!is_absent(bos)) s = read_int(CONFIG, "bos_token_id", bos, 0, c->vocab_size - 1, &c->bos_token, f);
     if (!s) s = read_end_tokens(c, a, DOCUMENT_CONFIG, f);
     if (!s) s = read_end_tokens(c, a, DOCUMENT_GENERATION_CONFIG, f);
     if (!s) s = read_generation(g, a, f);

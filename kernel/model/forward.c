@@ -110,7 +110,11 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
  * leave at the same layer. Two places in turn, because thread 0 may ask for the next layer while others still read. */
 static void ask_whether_cancelled(struct workspace *ws, const struct chunk *c, int l, struct thread *t)
 {
-    if (t->id == 0) ws->cancelled[l % 2] = c->cancel && atomic_load_explicit(c->cancel, memory_order_relaxed);
+    if (t->id != 0) return;
+    bool cancelled = false;
+    for (int i = 0; i < c->n_rows; i++)
+        cancelled |= c->rows[i].cancel && atomic_load_explicit(c->rows[i].cancel, memory_order_relaxed);
+    ws->cancelled[l % 2] = cancelled;
 }
 
 void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)

@@ -14,7 +14,8 @@ struct row {
     const struct cache *cache; /* of its session */
     int32_t token;
     int position;
-    float *logits; /* [vocab_size] receives the logits of this token; NULL: not wanted */
+    atomic_bool *cancel; /* of its session: polled before every layer; may be NULL */
+    float *logits;       /* [vocab_size] receives the logits of this token; NULL: not wanted */
 };
 
 /* What an onlooker can see; the same order as the public enum. */
@@ -35,7 +36,6 @@ struct chunk {
     const struct row *rows; /* [n_rows]; the rows of one session in ascending, consecutive positions */
     int n_rows;             /* 1..workspace.max_rows */
     bool is_decode;         /* one token per session: counts towards ws->touched */
-    atomic_bool *cancel;    /* polled before every layer; may be NULL */
     const struct observer *observer; /* may be NULL */
 };
 

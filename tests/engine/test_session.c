@@ -192,6 +192,20 @@ Test(session, cancel_ends_a_pass_and_leaves_the_timeline)
     golden_close(&g);
 }
 
+Test(session, cancelling_any_session_of_a_shared_pass_ends_it_for_all)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 2, 0);
+    sluice_session *both[2] = {new_session(g.engine, 0, 4), new_session(g.engine, 0, 4)};
+    for (int i = 0; i < 2; i++) cr_assert_eq(sluice_session_prefill(both[i], g.tokens, 5), SLUICE_OK);
+    sluice_session_cancel(both[1]);
+    cr_expect_eq(sluice_decode_many(both, g.tokens, 2), SLUICE_CANCELLED);
+    for (int i = 0; i < 2; i++) cr_expect_str_eq(sluice_session_error(both[i]), "cancelled");
+    cr_expect_eq(sluice_decode_many(both, g.tokens, 2), SLUICE_OK, "the request was consumed");
+    for (int i = 0; i < 2; i++) sluice_session_free(&both[i]);
+    golden_close(&g);
+}
+
 Test(session, decoding_requests_no_memory)
 {
     for (int i = 0; i < N_CASES; i++) {

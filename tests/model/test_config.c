@@ -61,14 +61,38 @@ static void all_refused(const struct bad_row *rows, size_t n, sluice_status stat
 }
 #define ALL_REFUSED(rows, status) all_refused(rows, sizeof(rows) / sizeof *(rows), status)
 
-#define LLAMA {"architectures", "[\"LlamaForCausalLM\"]"}
-#define MISTRAL {"architectures", "[\"MistralForCausalLM\"]"}
-#define MIXTRAL_ {"architectures", "[\"MixtralForCausalLM\"]"}
-#define OLMOE {"architectures", "[\"OlmoeForCausalLM\"]"}
-#define QWEN2 {"architectures", "[\"Qwen2ForCausalLM\"]"}
-#define QWEN2_MOE_ {"architectures", "[\"Qwen2MoeForCausalLM\"]"}
-#define QWEN3 {"architectures", "[\"Qwen3ForCausalLM\"]"}
-#define QWEN3_MOE {"architectures", "[\"Qwen3MoeForCausalLM\"]"}
+#define LLAMA                                     \
+    {                                             \
+        "architectures", "[\"LlamaForCausalLM\"]" \
+    }
+#define MISTRAL                                     \
+    {                                               \
+        "architectures", "[\"MistralForCausalLM\"]" \
+    }
+#define MIXTRAL_                                    \
+    {                                               \
+        "architectures", "[\"MixtralForCausalLM\"]" \
+    }
+#define OLMOE                                     \
+    {                                             \
+        "architectures", "[\"OlmoeForCausalLM\"]" \
+    }
+#define QWEN2                                     \
+    {                                             \
+        "architectures", "[\"Qwen2ForCausalLM\"]" \
+    }
+#define QWEN2_MOE_                                   \
+    {                                                \
+        "architectures", "[\"Qwen2MoeForCausalLM\"]" \
+    }
+#define QWEN3                                     \
+    {                                             \
+        "architectures", "[\"Qwen3ForCausalLM\"]" \
+    }
+#define QWEN3_MOE                                    \
+    {                                                \
+        "architectures", "[\"Qwen3MoeForCausalLM\"]" \
+    }
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
@@ -282,7 +306,10 @@ Test(config, C18_rope_theta_is_finite_and_more_than_one)
     }
 }
 
-#define SCALING(text, line) {{{"rope_scaling", text}}, line}
+#define SCALING(text, line)            \
+    {                                  \
+        {{"rope_scaling", text}}, line \
+    }
 #define ORIGINAL "\"original_max_position_embeddings\":"
 
 Test(config, C19_rope_scaling_is_complete_and_in_range)
@@ -319,6 +346,28 @@ Test(config, C19_rope_scaling_is_complete_and_in_range)
     ALL_REFUSED(rows, SLUICE_FORMAT);
 }
 
+Test(config, both_spellings_of_rope_in_one_file_are_refused)
+{
+    static const struct bad_row rows[] = {
+        {{{"rope_parameters", "{\"rope_type\":\"default\",\"rope_theta\":10000}"},
+          {"rope_scaling", "{\"rope_type\":\"linear\",\"factor\":2}"}},
+         "rope_scaling: found beside rope_parameters, expected one of them (the scaling may stand in rope_parameters)"},
+    };
+    ALL_REFUSED(rows, SLUICE_FORMAT);
+}
+
+Test(config, yarn_stretches_the_context_that_the_file_states)
+{
+    static const struct edit edits[MAX_EDITS] = {
+        {"max_position_embeddings", "64"},
+        {"rope_scaling", "{\"type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":48}"},
+    };
+    config_write(&folder, edits);
+    cr_assert_eq((int)read_folder(), (int)SLUICE_OK, "%s", failure.text);
+    cr_expect_eq(config.n_context, 192);
+    config_free(&config);
+}
+
 Test(config, C19_unknown_rope_is_unsupported)
 {
     static const struct bad_row rows[] = {
@@ -330,7 +379,7 @@ Test(config, C19_unknown_rope_is_unsupported)
         {{{"rope_parameters", "{\"rope_type\":\"dynamic\",\"factor\":2}"}},
          "rope_parameters.rope_type: found \"dynamic\", expected one of default, linear, llama3, yarn"},
         {{{"rope_parameters", "{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}"}},
-         "rope_parameters.partial_rotary_factor: found 0.5, only 1 is supported"},
+         "rope_parameters.partial_rotary_factor: found 0.5, expected 1"},
     };
     ALL_REFUSED(rows, SLUICE_UNSUPPORTED);
 }
@@ -636,7 +685,10 @@ static void expect_windows(int a, int b, int c, int d)
     for (int l = 0; l < 4; l++) cr_expect_eq(config.layers[l].mixer.window, expected[l], "layer %d", l);
     config_free(&config);
 }
-#define LISTED {"layer_types", "[" FULL "," SLIDING "," FULL "," SLIDING "]"}
+#define LISTED                                                       \
+    {                                                                \
+        "layer_types", "[" FULL "," SLIDING "," FULL "," SLIDING "]" \
+    }
 #define USE \
     {"use_sliding_window", "true"}, { "sliding_window", "9" }
 

@@ -92,8 +92,9 @@ def load(name, dtype):
     return model
 
 
-def prompt(args, vocab):
-    """Token ids [n], int64."""
+def prompt(args, config):
+    """Token ids [n], int64; n is at most --n and the model's context."""
+    vocab, limit = config.vocab_size, min(args.n, getattr(config, "max_position_embeddings", args.n))
     if args.tokens:
         ids = args.tokens
     else:
@@ -105,8 +106,8 @@ def prompt(args, vocab):
             raise ValueError(f"{args.model} has no tokenizer; give --tokens")
         else:
             print("no tokenizer: random tokens", file=sys.stderr)
-            ids = np.random.default_rng(1).integers(0, vocab, args.n).tolist()
-    ids = ids[:args.n]
+            ids = np.random.default_rng(1).integers(0, vocab, limit).tolist()
+    ids = ids[:limit]
     if not ids or min(ids) < 0 or max(ids) >= vocab:
         raise ValueError(f"token ids must be 0 to {vocab - 1}, and at least one")
     return torch.tensor(ids)
@@ -185,7 +186,7 @@ def main():
     out = args.out or Path(f"{name}-reference.safetensors")
     try:
         model = load(args.model, args.dtype)
-        tensors = compute(model, prompt(args, model.config.vocab_size), args.positions)
+        tensors = compute(model, prompt(args, model.config), args.positions)
         write_safetensors(out, tensors, {"model": name, "dtype": args.dtype, "transformers": transformers.__version__,
                                          "torch": torch.__version__.split("+")[0]})
     except (OSError, ValueError) as e:
