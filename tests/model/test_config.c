@@ -61,38 +61,14 @@ static void all_refused(const struct bad_row *rows, size_t n, sluice_status stat
 }
 #define ALL_REFUSED(rows, status) all_refused(rows, sizeof(rows) / sizeof *(rows), status)
 
-#define LLAMA                                     \
-    {                                             \
-        "architectures", "[\"LlamaForCausalLM\"]" \
-    }
-#define MISTRAL                                     \
-    {                                               \
-        "architectures", "[\"MistralForCausalLM\"]" \
-    }
-#define MIXTRAL_                                    \
-    {                                               \
-        "architectures", "[\"MixtralForCausalLM\"]" \
-    }
-#define OLMOE                                     \
-    {                                             \
-        "architectures", "[\"OlmoeForCausalLM\"]" \
-    }
-#define QWEN2                                     \
-    {                                             \
-        "architectures", "[\"Qwen2ForCausalLM\"]" \
-    }
-#define QWEN2_MOE_                                   \
-    {                                                \
-        "architectures", "[\"Qwen2MoeForCausalLM\"]" \
-    }
-#define QWEN3                                     \
-    {                                             \
-        "architectures", "[\"Qwen3ForCausalLM\"]" \
-    }
-#define QWEN3_MOE                                    \
-    {                                                \
-        "architectures", "[\"Qwen3MoeForCausalLM\"]" \
-    }
+#define LLAMA {"architectures", "[\"LlamaForCausalLM\"]"}
+#define MISTRAL {"architectures", "[\"MistralForCausalLM\"]"}
+#define MIXTRAL_ {"architectures", "[\"MixtralForCausalLM\"]"}
+#define OLMOE {"architectures", "[\"OlmoeForCausalLM\"]"}
+#define QWEN2 {"architectures", "[\"Qwen2ForCausalLM\"]"}
+#define QWEN2_MOE_ {"architectures", "[\"Qwen2MoeForCausalLM\"]"}
+#define QWEN3 {"architectures", "[\"Qwen3ForCausalLM\"]"}
+#define QWEN3_MOE {"architectures", "[\"Qwen3MoeForCausalLM\"]"}
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
