@@ -260,7 +260,7 @@ bool sluice_engine_get_matrix_group(const sluice_engine *e, size_t i, char *out,
 
 bool sluice_has_tokenizer(const sluice_engine *e) { return e->vocab != NULL; }
 
-static sluice_status no_tokenizer(const sluice_engine *e, struct failure *f)
+sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f)
 {
     return fail(f, SLUICE_ARGUMENT, "%s: has no tokenizer.json, so it takes and gives token ids only", e->name);
 }
@@ -273,7 +273,7 @@ sluice_status sluice_tokenize(const sluice_engine *e, const char *text, size_t l
         (flags & SLUICE_TEXT_SPECIAL ? VOCAB_PARSE_SPECIAL : 0) | (flags & SLUICE_TEXT_NO_BOS ? VOCAB_NO_BOS : 0);
     *n = 0;
     sluice_status s =
-        e->vocab ? vocab_encode(e->vocab, text, length, vocab_flags, out, cap, n, &f) : no_tokenizer(e, &f);
+        e->vocab ? vocab_encode(e->vocab, text, length, vocab_flags, out, cap, n, &f) : fail_no_tokenizer(e, &f);
     return s ? report_failure(error, &f) : SLUICE_OK;
 }
 
@@ -285,7 +285,7 @@ sluice_status sluice_detokenize(const sluice_engine *e, const int32_t *tokens, s
     struct text_buffer buffer = {0};
     *n = 0;
     if (!e->vocab) {
-        no_tokenizer(e, &f);
+        fail_no_tokenizer(e, &f);
         return report_failure(error, &f);
     }
     text_decoder_init(&decoder, e->vocab,

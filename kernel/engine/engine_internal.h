@@ -53,6 +53,12 @@ struct observation_relay {
     sluice_observer outer;
 };
 
+/* Frees the relay of an observer and nulls the pointer; NULL is fine. */
+void relay_free(struct observation_relay **relay);
+
+/* Text was asked of a model without a tokenizer. */
+sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f);
+
 /* Copies a failure to the caller's error and returns its status. */
 sluice_status report_failure(sluice_error *error, const struct failure *f);
 

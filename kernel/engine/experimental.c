@@ -25,6 +25,13 @@ static void relay_see(void *context, enum observation what, int layer, int first
                      (size_t)width, relay->copy);
 }
 
+void relay_free(struct observation_relay **relay)
+{
+    if (*relay) memory_free((*relay)->copy);
+    memory_free(*relay);
+    *relay = NULL;
+}
+
 static size_t copy_bytes(const sluice_session *s)
 {
     size_t rows = (size_t)s->n_chunk, hidden = rows * (size_t)s->ws.ld_hidden, scores = rows * (size_t)s->ws.ld_experts;
@@ -34,14 +41,12 @@ static size_t copy_bytes(const sluice_session *s)
 
 sluice_status sluice_session_observe(sluice_session *s, const sluice_observer *observer)
 {
-    if (s->relay) memory_free(s->relay->copy);
-    memory_free(s->relay);
-    s->relay = NULL;
+    relay_free(&s->relay);
     if (!observer || !observer->wanted) return SLUICE_OK;
     struct observation_relay *relay = memory_calloc(1, sizeof *relay);
     if (relay) relay->copy = memory_alloc(copy_bytes(s));
     if (!relay || !relay->copy) {
-        memory_free(relay);
+        relay_free(&relay);
         return fail(&s->failure, SLUICE_MEMORY, "no memory for an observer");
     }
     relay->inner = (struct observer){.wanted = observer->wanted, .see = relay_see, .context = relay};

@@ -91,8 +91,7 @@ void sluice_session_free(sluice_session **session)
     sluice_session *s = *session;
     *session = NULL;
     if (!s) return;
-    if (s->relay) memory_free(s->relay->copy);
-    memory_free(s->relay);
+    relay_free(&s->relay);
     arena_free(&s->arena);
     memory_free(s);
 }

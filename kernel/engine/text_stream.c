@@ -35,7 +35,7 @@ sluice_status sluice_text_stream_create(sluice_text_stream **out, const sluice_e
     struct failure f = {0};
     *out = NULL;
     if (!e->vocab) {
-        fail(&f, SLUICE_ARGUMENT, "%s: has no tokenizer.json, so it takes and gives token ids only", e->name);
+        fail_no_tokenizer(e, &f);
         return report_failure(error, &f);
     }
     sluice_text_stream *s = memory_calloc(1, sizeof *s);

@@ -53,6 +53,14 @@ static sluice_status wrong_value(struct failure *f, const char *file, const char
     return fail(f, SLUICE_FORMAT, "%s: %s: found %s, expected %s", file, key, found, expected);
 }
 
+/* A value that may be right and that this program does not implement. */
+static sluice_status unsupported_value(struct failure *f, const char *key, struct meta value, const char *expected)
+{
+    wrong_value(f, CONFIG, key, value, expected);
+    if (f) f->status = SLUICE_UNSUPPORTED;
+    return SLUICE_UNSUPPORTED;
+}
+
 static bool is_absent(struct meta value) { return value.kind == META_ABSENT || value.kind == META_NULL; }
 
 static sluice_status read_int(const char *file, const char *key, struct meta value, double min, double max, int *out,
@@ -209,10 +217,7 @@ static sluice_status read_rope_scaling(struct rope_config *r, struct meta object
     int kind = -1;
     for (int i = 0; i < 4; i++)
         if (type.kind == META_STRING && strcmp(type.string, names[i]) == 0) kind = i;
-    if (kind < 0) {
-        wrong_value(f, CONFIG, key, type, "one of default, linear, llama3, yarn");
-        return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
-    }
+    if (kind < 0) return unsupported_value(f, key, type, "one of default, linear, llama3, yarn");
     r->scaling = (enum rope_scaling)kind;
     if (r->scaling == ROPE_DEFAULT) return SLUICE_OK;
 
@@ -249,8 +254,7 @@ static sluice_status check_whole_rotation(struct meta partial, const char *place
     if (is_absent(partial) || partial.number == 1.0) return SLUICE_OK;
     char key[96];
     snprintf(key, sizeof key, "%spartial_rotary_factor", place);
-    wrong_value(f, CONFIG, key, partial, "1");
-    return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    return unsupported_value(f, key, partial, "1");
 }
 
 static sluice_status read_rope(struct model_config *c, const struct archive *a, struct failure *f)
@@ -356,23 +360,15 @@ static sluice_status check_fields(struct model_config *c, struct failure *f)
 /* Keys that would change the result and that this program does not implement must not pass in silence. */
 static sluice_status check_foreign_keys(const struct archive *a, struct failure *f)
 {
-    const char *key = "hidden_act", *expected = "\"silu\"";
-    struct meta value = archive_meta(a, DOCUMENT_CONFIG, key);
-    bool supported = is_absent(value) || (value.kind == META_STRING && strcmp(value.string, "silu") == 0);
-    if (supported) {
-        key = "quantization_config";
-        expected = "weights in F32, F16 or BF16";
-        value = archive_meta(a, DOCUMENT_CONFIG, key);
-        supported = is_absent(value);
-        struct meta method = archive_meta(a, DOCUMENT_CONFIG, "quantization_config.quant_method");
-        if (!is_absent(method)) {
-            key = "quantization_config.quant_method";
-            value = method;
-        }
-    }
-    if (supported) return SLUICE_OK;
-    wrong_value(f, CONFIG, key, value, expected);
-    return f ? (f->status = SLUICE_UNSUPPORTED) : SLUICE_UNSUPPORTED;
+    static const char weights[] = "weights in F32, F16 or BF16";
+    struct meta act = archive_meta(a, DOCUMENT_CONFIG, "hidden_act");
+    if (!is_absent(act) && (act.kind != META_STRING || strcmp(act.string, "silu") != 0))
+        return unsupported_value(f, "hidden_act", act, "\"silu\"");
+    struct meta quantization = archive_meta(a, DOCUMENT_CONFIG, "quantization_config");
+    struct meta method = meta_member(quantization, "quant_method");
+    if (is_absent(quantization)) return SLUICE_OK;
+    if (is_absent(method)) return unsupported_value(f, "quantization_config", quantization, weights);
+    return unsupported_value(f, "quantization_config.quant_method", method, weights);
 }
 
 /* ---- end tokens and sampling defaults ---------------------------------------------------------------------------- */

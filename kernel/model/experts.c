@@ -93,7 +93,7 @@ static void add_expert(struct workspace *ws, const struct weight *down, const st
     for (int b = 0; b < operand_blocks(o); b++) {
         struct operand block = *o;
         block.data += (size_t)b * o->block_bytes;
-        block.m = o->m - b * ROW_BLOCK < ROW_BLOCK ? o->m - b * ROW_BLOCK : ROW_BLOCK;
+        block.m = operand_block_rows(o, b);
         product(partial, ws->ld_hidden, down, &block, begin, end, own_scratch(ws, t));
         for (int j = 0; j < block.m; j++) {
             int slot = b * ROW_BLOCK + j, row = rows ? rows[slot] : slot;

@@ -19,18 +19,12 @@ struct operand operand_at(const struct weight *w, int m, uint64_t features, void
     };
 }
 
-static int rows_of_block(const struct operand *o, int block)
-{
-    int left = o->m - block * ROW_BLOCK;
-    return left < ROW_BLOCK ? left : ROW_BLOCK;
-}
-
 void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const int *rows, int block0, int block1)
 {
     for (int b = block0; b < block1; b++) {
         const float *first = rows ? x : x + (ptrdiff_t)b * ROW_BLOCK * ldx;
         o->kernel->pack_x(o->data + (size_t)b * o->block_bytes, first, ldx, rows ? rows + b * ROW_BLOCK : NULL,
-                          rows_of_block(o, b), o->k);
+                          operand_block_rows(o, b), o->k);
     }
 }
 
@@ -44,7 +38,7 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
         int end = r + step < last ? r + step : last;
         for (int b = 0; b < n_blocks; b++)
             o->kernel->run(y + (ptrdiff_t)b * ROW_BLOCK * ldy, ldy, w->data, o->data + (size_t)b * o->block_bytes, r,
-                           end, rows_of_block(o, b), o->k, scratch);
+                           end, operand_block_rows(o, b), o->k, scratch);
     }
     if (!w->bias) return;
     for (int i = 0; i < o->m; i++)

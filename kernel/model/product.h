@@ -24,6 +24,11 @@ struct operand operand_at(const struct weight *w, int m, uint64_t features, void
 /* Packs blocks [block0, block1): row i of the operand is x + rows[i] * ldx (rows NULL: x + i * ldx). */
 void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const int *rows, int block0, int block1);
 static inline int operand_blocks(const struct operand *o) { return (o->m + ROW_BLOCK - 1) / ROW_BLOCK; }
+static inline int operand_block_rows(const struct operand *o, int block)
+{
+    int left = o->m - block * ROW_BLOCK;
+    return left < ROW_BLOCK ? left : ROW_BLOCK;
+}
 
 /* y[i * ldy + r] = w[r] . x[i] + bias[r] for row0 <= r < row1 (multiples of the layout's nr, or row1 == n) and all rows
  * i of the operand. Writes up to the next multiple of nr. */
