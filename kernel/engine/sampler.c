@@ -142,8 +142,7 @@ int32_t sluice_sample(const sluice_session *s, const sluice_sampling *how)
     struct candidate *list = s->candidates;
     for (int i = 0; i < n; i++) list[i] = (struct candidate){s->logits[i], i};
     if (how->repetition_penalty != 1)
-        for (int i = 0; i < s->cache.length;
-             i++) { /* from the raw logit: a token that occurs twice is penalised once */
+        for (int i = 0; i < s->cache.length; i++) { /* of the raw logit, so that two occurrences count once */
             int32_t id = s->tokens[i];
             list[id].logit = penalised(s->logits[id], how->repetition_penalty);
         }

@@ -146,8 +146,8 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
     if (t->id == 0) team_reset_counters(t);
     if (c->n_rows > 1) {
         team_barrier(t);
-        for (int p;
-             (p = team_next(t, 0)) < n_pieces;) /* later rows see more positions: whoever is free takes the next */
+        /* Later rows see more positions: whoever is free takes the next. */
+        for (int p; (p = team_next(t, 0)) < n_pieces;)
             attend(mixer, l, ws, &c->rows[p / mixer->n_kv_heads], p / mixer->n_kv_heads, p % mixer->n_kv_heads, t);
     } else {
         for (int p = begin; p < end; p++) attend(mixer, l, ws, c->rows, 0, p, t);
