@@ -21,7 +21,8 @@ struct tensor_view {
     enum dtype dtype;
     int n_dims;                       /* 0..8 */
     uint64_t shape[ARCHIVE_MAX_DIMS]; /* row-major, outermost first, as safetensors writes it */
-    const unsigned char *data;        /* little-endian elements; NOT necessarily aligned to the element size */
+    const unsigned char *data;        /* little-endian elements; NOT necessarily aligned to the element size. Blocks run
+                                       * along the last dimension, rows follow each other without padding */
     uint64_t bytes;
 };
 
@@ -32,10 +33,15 @@ enum archive_flags {
     ARCHIVE_CONFIG = 2,  /* config.json is needed; without this flag it may be absent */
 };
 
-/* Opens `path`: a Hugging Face folder, or a single .safetensors file (its metadata is then empty of configuration:
- * used for reference dumps). *out is NULL on failure. The sentence names the file, the place and the reason. */
+/* Opens `path`: a Hugging Face folder, a GGUF file (of a split model, the first part: the others are found beside it),
+ * or a single .safetensors file (its metadata is then empty of configuration: used for reference dumps). A folder
+ * without config.json that holds one GGUF model stands for that model. *out is NULL on failure. The sentence names the
+ * file, the place and the reason. */
 sluice_status archive_open(struct archive **out, const char *path, unsigned flags, struct failure *f);
 void archive_close(struct archive **a); /* nulls the pointer; NULL is fine */
+
+enum archive_format { ARCHIVE_FOLDER, ARCHIVE_SAFETENSORS, ARCHIVE_GGUF };
+enum archive_format archive_format(const struct archive *a);
 
 const char *archive_name(const struct archive *a); /* base name of the folder or file, for people */
 /* One sentence about something odd that does no harm, for example a wrong total_size in the index; NULL when all is
@@ -48,29 +54,40 @@ const struct tensor_view *archive_find(const struct archive *a, const char *name
 /* The view's pages will not be read again: they may leave memory. */
 void archive_release(const struct archive *a, const struct tensor_view *t);
 
-/* ---- metadata: JSON documents of the folder ---------------------------------------------------------------- */
+/* ---- metadata: JSON documents of the folder, or the key-value pairs of a GGUF file ----------------------------- */
 
-enum archive_document { DOCUMENT_CONFIG, DOCUMENT_GENERATION_CONFIG, DOCUMENT_TOKENIZER_CONFIG, N_DOCUMENTS };
+enum archive_document {
+    DOCUMENT_CONFIG,
+    DOCUMENT_GENERATION_CONFIG,
+    DOCUMENT_TOKENIZER_CONFIG,
+    DOCUMENT_GGUF, /* the key-value pairs; its name in messages is the file's */
+    N_DOCUMENTS
+};
 
 enum meta_kind { META_ABSENT, META_NULL, META_BOOL, META_INT, META_FLOAT, META_STRING, META_ARRAY, META_OBJECT };
 
 struct meta {
     enum meta_kind kind;
     bool boolean;
-    int64_t integer;
+    int64_t integer;    /* a uint64 above INT64_MAX counts as INT64_MAX */
     double number;      /* of META_INT too */
-    const char *string; /* NUL-terminated UTF-8 without NUL inside */
-    size_t n;           /* elements of an array, members of an object */
+    const char *string; /* NUL-terminated; of JSON: UTF-8 without NUL inside; of GGUF: any bytes, so mind n */
+    size_t n;           /* elements of an array, members of an object, bytes of a string */
+    const char *type;   /* for messages about GGUF values: "uint32", "array of int8"; NULL for JSON */
     const void *node;   /* private */
 };
 
-/* Value at `path`, keys separated by '.', for example "rope_scaling.factor". META_ABSENT when any part is missing or
- * the document does not exist. Values live as long as the archive. */
+/* Value at `path`. JSON: keys separated by '.', for example "rope_scaling.factor". GGUF: one whole key, for example
+ * "llama.rope.freq_base". META_ABSENT when any part is missing or the document does not exist. Values live as long as
+ * the archive. Elements of arrays are found in constant time. */
 struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path);
 struct meta meta_element(struct meta array, size_t i); /* i < array.n */
 struct meta meta_member(struct meta object, const char *key);
 const char *meta_kind_name(enum meta_kind k);               /* "an integer", "a string" ... for messages */
-const char *archive_document_name(enum archive_document d); /* "config.json" ... */
+const char *archive_document_name(enum archive_document d); /* "config.json" ...; of DOCUMENT_GGUF "metadata" */
+
+/* GGUF: the i-th key in the order of the file, for copying; NULL beyond the last, and for other formats. */
+const char *archive_gguf_key(const struct archive *a, size_t i, struct meta *value);
 
 /* safetensors' own "__metadata__" strings of the (first) tensor file; NULL when absent. */
 const char *archive_tensor_metadata(const struct archive *a, const char *key);

@@ -27,6 +27,7 @@ const char *archive_document_name(enum archive_document d)
         [DOCUMENT_CONFIG] = "config.json",
         [DOCUMENT_GENERATION_CONFIG] = "generation_config.json",
         [DOCUMENT_TOKENIZER_CONFIG] = "tokenizer_config.json",
+        [DOCUMENT_GGUF] = "metadata",
     };
     return names[d];
 }
@@ -89,7 +90,7 @@ static sluice_status read_document(struct archive *a, const struct file_root *ro
 static sluice_status read_documents(struct archive *a, const struct file_root *root, unsigned flags, struct failure *f)
 {
     sluice_status status = SLUICE_OK;
-    for (int d = 0; !status && d < N_DOCUMENTS; d++)
+    for (int d = 0; !status && d < DOCUMENT_GGUF; d++)
         status = read_document(a, root, (enum archive_document)d, d == DOCUMENT_CONFIG && flags & ARCHIVE_CONFIG, f);
     if (!status) status = read_text(&a->texts[TEXT_TOKENIZER], root, "tokenizer.json", ARCHIVE_MAX_TOKENIZER_BYTES, f);
     if (!status) status = read_text(&a->texts[TEXT_CARD], root, "README.md", ARCHIVE_MAX_DOCUMENT_BYTES, f);

@@ -77,6 +77,9 @@ enum sluice_open_flags {
 typedef struct sluice_engine_options {
     int n_threads;  /* 0: one per CPU that the process may use; at most 256 */
     unsigned flags; /* enum sluice_open_flags */
+    /* NULL: matrices keep the type that they have in the files. Else a type such as "q8_0": matrices are rounded to it
+     * while they are loaded, where its blocks fit; for models that are too large otherwise. */
+    const char *load_as;
     /* Called while weights are packed, from the opening thread, about ten times a second and at the end. NULL:
      * never. */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);

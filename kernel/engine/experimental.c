@@ -123,7 +123,7 @@ sluice_status sluice_arrays_get_float(const sluice_arrays *arrays, const char *n
     const struct tensor_view *v;
     size_t n;
     if (prepare_copy(arrays, name, &v, (void **)out, &n, shape, n_dims, &f)) return report_failure(error, &f);
-    if (!dtype_info(v->dtype)->is_weight) {
+    if (!dtype_info(v->dtype)->is_float) {
         free(*out);
         *out = NULL;
         fail(&f, SLUICE_ARGUMENT, "%s: array \"%s\": type %s, expected floats", v->file, name,

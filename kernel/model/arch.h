@@ -7,7 +7,7 @@
 
 #include "model/config.h"
 
-/* ---- keys of config.json -------------------------------------------------------------------------------------- */
+/* ---- keys: of config.json, or of a GGUF file without the prefix "ARCH." ------------------------------------------ */
 
 enum key_kind {
     KEY_INT,
@@ -17,7 +17,7 @@ enum key_kind {
 };
 
 struct key_rule {
-    const char *hf;     /* spellings separated by '|', the first one that is present (and not null) wins */
+    const char *name;   /* spellings separated by '|', the first one that is present (and not null) wins */
     enum key_kind kind;
     size_t offset;      /* of an int, float or bool in struct model_config */
     bool required;
@@ -25,8 +25,8 @@ struct key_rule {
     double min, max;    /* inclusive */
 };
 
-#define KEY_RULE(hf, kind, field, required, fallback, min, max) \
-    {hf, kind, offsetof(struct model_config, field), required, fallback, min, max}
+#define KEY_RULE(name, kind, field, required, fallback, min, max) \
+    {name, kind, offsetof(struct model_config, field), required, fallback, min, max}
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------- */
 
@@ -56,6 +56,8 @@ enum tensor_need {
     NEED_MOE,         /* layers with experts */
     NEED_SHARED,      /* layers with a shared expert */
     NEED_QKV_BIAS, NEED_OUTPUT_BIAS, NEED_MLP_BIAS,
+    NEED_HEAD_NORM,   /* layers whose mixer has QK_NORM_PER_HEAD */
+    NEED_FULL_NORM,   /* QK_NORM_FULL */
 };
 
 /* What differs between files, not between models. */
@@ -68,7 +70,7 @@ enum tensor_transform {
 
 struct tensor_rule {
     enum tensor_role role;
-    const char *hf;             /* name pattern: {l} is the layer, {e} the expert */
+    const char *name;           /* pattern: {l} is the layer, {e} the expert */
     enum tensor_size n, k;      /* matrix [n, k]; vector [n] with k SIZE_NONE */
     enum tensor_need need;
     enum tensor_transform transform;
@@ -79,10 +81,16 @@ struct arch {
     const char *name;             /* ours: "qwen3_moe" */
     const char *hf_architecture;  /* "Qwen3MoeForCausalLM" */
     const char *hf_model_type;    /* "qwen3_moe" */
-    double default_theta;         /* of RoPE, where the file has no key */
-    const struct key_rule *keys;  /* beyond the common ones (config.c), or instead of them; ends with hf == NULL */
-    const struct tensor_rule *const *tensors; /* lists of rules (each ends with hf == NULL); ends with NULL */
+    double default_theta;         /* of RoPE, where config.json has no key */
+    const struct key_rule *keys;  /* beyond the common ones (config.c), or instead of them; ends with name == NULL */
+    const struct tensor_rule *const *tensors; /* lists of rules (each ends with name == NULL); ends with NULL */
     sluice_status (*derive)(struct model_config *c, struct failure *f);
+
+    /* GGUF. Several families may share a name there: the first in arch_list whose marker is present wins. */
+    const char *gguf_arch;        /* "qwen3moe" */
+    const char *gguf_marker;      /* a key "ARCH.MARKER" that tells the family, present and not 0; NULL: none needed */
+    const struct key_rule *gguf_keys; /* beyond the common ones (config_gguf.c) */
+    bool gguf_rope_pairs;         /* rows of q and k are reordered there, so that pairs (2i, 2i+1) rotate: undone */
 };
 
 extern const struct arch *const arch_list[]; /* ends with NULL */
@@ -96,6 +104,9 @@ extern const struct tensor_rule tensors_head_norm[];   /* q_norm, k_norm [head_d
 extern const struct tensor_rule tensors_full_norm[];   /* q_norm, k_norm over the whole projection */
 extern const struct tensor_rule tensors_mlp[];
 extern const struct tensor_rule tensors_experts[];     /* mlp.gate, mlp.experts */
+/* GGUF names are the same for all families so far: one list, whose needs ask the layer's configuration. The first of
+ * several alternatives is the one that Sluice writes. */
+extern const struct tensor_rule tensors_gguf[];
 
 /* Every layer: GQA with the plain fields, no window, and a dense MLP. */
 void derive_dense(struct model_config *c);

@@ -70,6 +70,8 @@ static bool is_needed(const struct model_config *c, const struct layer_config *l
     case NEED_SHARED: return layer->ffn.kind == FFN_MOE && layer->ffn.shared != SHARED_NONE;
     case NEED_QKV_BIAS: return layer->mixer.qkv_bias;
     case NEED_OUTPUT_BIAS: return layer->mixer.output_bias;
+    case NEED_HEAD_NORM: return layer->mixer.qk_norm == QK_NORM_PER_HEAD;
+    case NEED_FULL_NORM: return layer->mixer.qk_norm == QK_NORM_FULL;
     case NEED_MLP_BIAS: return layer->ffn.kind == FFN_DENSE && layer->ffn.bias;
     }
     return false;
@@ -117,11 +119,11 @@ static void note_missing_experts(struct binder *b, const struct tensor_rule *rul
 {
     char name[256], range[48];
     for (int e = 0; e < n_experts; e++) {
-        if (find_expert(b, rule->hf, l, e, name, sizeof name)) continue;
+        if (find_expert(b, rule->name, l, e, name, sizeof name)) continue;
         int last = e;
-        while (last + 1 < n_experts && !find_expert(b, rule->hf, l, last + 1, name, sizeof name)) last++;
+        while (last + 1 < n_experts && !find_expert(b, rule->name, l, last + 1, name, sizeof name)) last++;
         snprintf(range, sizeof range, e == last ? "%d" : "{%d..%d}", e, last);
-        expand_name(name, sizeof name, rule->hf, l, range);
+        expand_name(name, sizeof name, rule->name, l, range);
         note_missing(b, name);
         e = last;
     }
@@ -142,7 +144,7 @@ static sluice_status check_view(struct binder *b, const struct tensor_view *view
         return fail(b->failure, SLUICE_FORMAT, "%s: tensor \"%s\": shape [%s], expected [%s]", view->file, view->name,
                     found, expected);
     }
-    if (!dtype_info(view->dtype)->is_weight)
+    if (!dtype_info(view->dtype)->is_float)
         return fail(b->failure, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": type %s, expected F32, F16 or BF16", view->file,
                     view->name, dtype_info(view->dtype)->name);
     return SLUICE_OK;
@@ -247,7 +249,7 @@ static sluice_status plan_experts(struct binder *b, const struct tensor_rule *ru
     struct expert_bank *bank = bank_of(layer, rule->role);
     char name[256];
     for (int e = 0; e < n_experts; e++) {
-        const struct tensor_view *view = fused ? fused : find_expert(b, rule->hf, l, e, name, sizeof name);
+        const struct tensor_view *view = fused ? fused : find_expert(b, rule->name, l, e, name, sizeof name);
         uint64_t shape[3] = {(uint64_t)n_experts, (uint64_t)n * (half ? 2 : 1), (uint64_t)k};
         sluice_status s = fused ? check_view(b, view, shape, 3) : check_view(b, view, shape + 1, 2);
         if (s) return s;
@@ -302,21 +304,21 @@ static sluice_status plan_role(struct binder *b, const struct tensor_rule *rule,
     char name[256];
     for (const struct tensor_rule *r = rule; r < end; r++) {
         bool per_expert = r->transform == STACK_EXPERTS;
-        expand_name(name, sizeof name, r->hf, l, "0");
+        expand_name(name, sizeof name, r->name, l, "0");
         const struct tensor_view *view = archive_find(b->archive, name);
         if (!view) continue;
         if (r->transform == COPY) return plan_copy(b, r, layer, lc, view);
         if (!per_expert) return plan_experts(b, r, layer, lc, l, view);
         bool all = true;
         for (int e = 0; all && e < lc->router.n_experts; e++)
-            all = find_expert(b, r->hf, l, e, name, sizeof name) != NULL;
+            all = find_expert(b, r->name, l, e, name, sizeof name) != NULL;
         if (all) return plan_experts(b, r, layer, lc, l, NULL);
         break;
     }
     if (rule->transform == STACK_EXPERTS) {
         note_missing_experts(b, rule, l, lc->router.n_experts);
     } else {
-        expand_name(name, sizeof name, rule->hf, l, "");
+        expand_name(name, sizeof name, rule->name, l, "");
         note_missing(b, name);
     }
     return SLUICE_OK;
@@ -327,10 +329,10 @@ static sluice_status plan(struct binder *b)
     const struct model_config *c = &b->model->config;
     for (int i = 0; c->arch->tensors[i]; i++) {
         const struct tensor_rule *rule = c->arch->tensors[i];
-        while (rule->hf) {
+        while (rule->name) {
             const struct tensor_rule *end = rule + 1;
-            while (end->hf && end->role == rule->role) end++;
-            int n = strstr(rule->hf, "{l}") ? c->n_layers : 1;
+            while (end->name && end->role == rule->role) end++;
+            int n = strstr(rule->name, "{l}") ? c->n_layers : 1;
             for (int l = 0; l < n; l++) {
                 sluice_status s = plan_role(b, rule, end, l);
                 if (s) return s;

@@ -114,7 +114,7 @@ static sluice_status read_key(struct model_config *c, const struct archive *a, c
 {
     char key[64];
     void *field = (char *)c + rule->offset;
-    struct meta value = find_spelling(a, rule->hf, rule->kind == KEY_INT_OR_NULL, key, sizeof key);
+    struct meta value = find_spelling(a, rule->name, rule->kind == KEY_INT_OR_NULL, key, sizeof key);
     if (value.kind == META_ABSENT && rule->required) return fail(f, SLUICE_FORMAT, CONFIG ": %s: missing", key);
     bool absent = value.kind == META_ABSENT;
     switch (rule->kind) {
@@ -144,7 +144,7 @@ static sluice_status read_key(struct model_config *c, const struct archive *a, c
 static sluice_status read_keys(struct model_config *c, const struct archive *a, const struct key_rule *rules,
                                struct failure *f)
 {
-    for (const struct key_rule *rule = rules; rule->hf; rule++) {
+    for (const struct key_rule *rule = rules; rule->name; rule++) {
         sluice_status s = read_key(c, a, rule, f);
         if (s) return s;
     }

@@ -58,6 +58,8 @@ struct model {
 struct bind_options {
     uint64_t features;
     unsigned layout_flags; /* enum panel_choice_flags */
+    bool convert;          /* round matrices to `load_as` while packing */
+    enum dtype load_as;
     bool load_weights;     /* false: check everything, keep pointers NULL */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void (*warning)(void *context, const char *text);                           /* may be NULL */

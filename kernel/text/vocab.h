@@ -17,6 +17,34 @@ struct vocab;
 /* tokenizer_config (and its length) may be NULL / 0. *out is NULL on failure. */
 sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_t tokenizer_bytes,
                            const char *tokenizer_config, size_t config_bytes, struct failure *f);
+
+/* A tokenizer as the keys "tokenizer.ggml.*" of a GGUF file describe it; the caller (engine) reads them from the
+ * archive. Pointers need live only during the call. */
+struct vocab_source {
+    const char *model;           /* "gpt2": byte-level BPE with merges; "llama": SentencePiece with scores */
+    const char *pre;             /* name of the pre-tokenizer; NULL: absent */
+    size_t n_tokens;
+    const char *const *tokens;   /* [n_tokens] */
+    const size_t *token_lengths; /* bytes; a token may hold any byte */
+    const int32_t *types;        /* [n_tokens], or NULL: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
+                                  * 6 byte */
+    const float *scores;         /* [n_tokens], or NULL */
+    size_t n_merges;
+    const char *const *merges;   /* "left right" */
+    const size_t *merge_lengths;
+    int32_t bos, eos, unknown, padding;           /* -1: absent */
+    int add_bos, add_eos, add_space_prefix;       /* 0, 1; -1: absent, so the model's and pre's default */
+};
+sluice_status vocab_create_gguf(struct vocab **out, const struct vocab_source *source, struct failure *f);
+
+/* The other way, for the quantiser: describes `v`, which came from tokenizer.json, as GGUF keys. Arrays are owned by
+ * the result (vocab_source_free). `n_tokens` >= vocab_size pads with unused tokens. *exact: reading this back gives the
+ * same ids for every text; false where GGUF has no word for what this tokenizer does (then the file should carry
+ * tokenizer.json itself, as key "tokenizer.huggingface.json"). */
+sluice_status vocab_describe(const struct vocab *v, size_t n_tokens, struct vocab_source *out, bool *exact,
+                             struct failure *f);
+void vocab_source_free(struct vocab_source *s); /* only what vocab_describe gave */
+
 void vocab_free(struct vocab **v); /* nulls the pointer; NULL is fine */
 
 int32_t vocab_size(const struct vocab *v);   /* highest id + 1, added tokens included */

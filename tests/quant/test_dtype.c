@@ -10,10 +10,11 @@ Test(dtype, every_type_has_a_row)
         const struct dtype_info *info = dtype_info((enum dtype)t);
         cr_assert_not_null(info);
         cr_assert_not_null(info->name, "type %d", t);
-        cr_expect_eq(info->elements_per_block, 1, "%s", info->name);
-        cr_expect(info->bytes_per_block == 1 || info->bytes_per_block == 2 || info->bytes_per_block == 4 ||
-                      info->bytes_per_block == 8,
-                  "%s", info->name);
+        cr_expect(info->elements_per_block >= 1 && info->elements_per_block <= DTYPE_MAX_BLOCK_ELEMENTS, "%s",
+                  info->name);
+        cr_expect(info->bytes_per_block >= 1 && info->bytes_per_block <= DTYPE_MAX_BLOCK_BYTES, "%s", info->name);
+        cr_expect(info->is_weight || !info->can_encode, "%s", info->name);
+        if (info->in_safetensors) cr_expect_eq(info->elements_per_block, 1, "%s", info->name);
     }
 }
 
@@ -21,30 +22,72 @@ Test(dtype, sizes_and_uses_are_those_of_the_format)
 {
     static const struct {
         const char *name;
+        int elements;
         size_t bytes;
+        int gguf_type;
         bool is_weight;
     } rows[] = {
-        {"F32", 4, true},  {"F16", 2, true},   {"BF16", 2, true}, {"F64", 8, false},     {"I8", 1, false},
-        {"U8", 1, false},  {"BOOL", 1, false}, {"I16", 2, false}, {"U16", 2, false},     {"I32", 4, false},
-        {"U32", 4, false}, {"I64", 8, false},  {"U64", 8, false}, {"F8_E4M3", 1, false}, {"F8_E5M2", 1, false},
+        {"F32", 1, 4, 0, true},         {"F16", 1, 2, 1, true},        {"BF16", 1, 2, 30, true},
+        {"Q4_0", 32, 18, 2, true},      {"Q4_1", 32, 20, 3, true},     {"Q5_0", 32, 22, 6, true},
+        {"Q5_1", 32, 24, 7, true},      {"Q8_0", 32, 34, 8, true},     {"Q2_K", 256, 84, 10, true},
+        {"Q3_K", 256, 110, 11, true},   {"Q4_K", 256, 144, 12, true},  {"Q5_K", 256, 176, 13, true},
+        {"Q6_K", 256, 210, 14, true},   {"IQ1_S", 256, 50, 19, true},  {"IQ1_M", 256, 56, 29, true},
+        {"IQ2_XXS", 256, 66, 16, true}, {"IQ2_XS", 256, 74, 17, true}, {"IQ2_S", 256, 82, 22, true},
+        {"IQ3_XXS", 256, 98, 18, true}, {"IQ3_S", 256, 110, 21, true}, {"IQ4_NL", 32, 18, 20, true},
+        {"IQ4_XS", 256, 136, 23, true}, {"MXFP4", 32, 17, 39, true},   {"F8_E4M3 x 128", 128, 132, -1, true},
+        {"F64", 1, 8, 28, false},       {"I8", 1, 1, 24, false},       {"U8", 1, 1, -1, false},
+        {"BOOL", 1, 1, -1, false},      {"I16", 1, 2, 25, false},      {"U16", 1, 2, -1, false},
+        {"I32", 1, 4, 26, false},       {"U32", 1, 4, -1, false},      {"I64", 1, 8, 27, false},
+        {"U64", 1, 8, -1, false},       {"F8_E4M3", 1, 1, -1, false},  {"F8_E5M2", 1, 1, -1, false},
     };
     cr_assert_eq(sizeof rows / sizeof *rows, (size_t)N_DTYPES);
-    for (int i = 0; i < N_DTYPES; i++) {
-        enum dtype t;
-        cr_assert(dtype_from_name(rows[i].name, strlen(rows[i].name), &t), "%s", rows[i].name);
-        cr_expect_eq(dtype_info(t)->bytes_per_block, rows[i].bytes, "%s", rows[i].name);
-        cr_expect_eq(dtype_info(t)->is_weight, rows[i].is_weight, "%s", rows[i].name);
+    for (int t = 0; t < N_DTYPES; t++) {
+        const struct dtype_info *info = dtype_info((enum dtype)t);
+        cr_assert_str_eq(info->name, rows[t].name);
+        cr_expect_eq(info->elements_per_block, rows[t].elements, "%s", info->name);
+        cr_expect_eq(info->bytes_per_block, rows[t].bytes, "%s", info->name);
+        cr_expect_eq(info->gguf_type, rows[t].gguf_type, "%s", info->name);
+        cr_expect_eq(info->is_weight, rows[t].is_weight, "%s", info->name);
     }
 }
 
 Test(dtype, names_lead_back_to_their_type)
 {
     for (int t = 0; t < N_DTYPES; t++) {
-        const char *name = dtype_info((enum dtype)t)->name;
+        const struct dtype_info *info = dtype_info((enum dtype)t);
         enum dtype back = N_DTYPES;
-        cr_expect(dtype_from_name(name, strlen(name), &back));
-        cr_expect_eq((int)back, t, "%s", name);
+        const char *name = NULL;
+        cr_expect_eq(dtype_from_name(info->name, strlen(info->name), &back), info->in_safetensors);
+        if (info->in_safetensors) cr_expect_eq((int)back, t, "%s", info->name);
+        if (info->gguf_type >= 0) {
+            cr_expect(dtype_from_gguf((uint32_t)info->gguf_type, &back, &name), "%s", info->name);
+            cr_expect_eq((int)back, t, "%s", info->name);
+            cr_expect_str_eq(name, info->name);
+        }
     }
+}
+
+Test(dtype, people_may_type_weight_types_in_any_case)
+{
+    enum dtype t;
+    cr_expect(dtype_from_word("q4_k", &t) && t == DTYPE_Q4_K);
+    cr_expect(dtype_from_word("Q8_0", &t) && t == DTYPE_Q8_0);
+    cr_expect(dtype_from_word("bf16", &t) && t == DTYPE_BF16);
+    static const char *const others[] = {"", "q4", "q4_k_m", "i32", "f8_e4m3", "F8_E4M3 x 128", "q4_k "};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        cr_expect(!dtype_from_word(others[i], &t), "%s", others[i]);
+}
+
+Test(dtype, unknown_gguf_types_are_refused_and_named_where_a_name_is_known)
+{
+    enum dtype t = DTYPE_I64;
+    const char *name;
+    static const uint32_t unknown[] = {4, 5, 36, 200, UINT32_MAX};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        cr_expect(!dtype_from_gguf(unknown[i], &t, &name) && name == NULL, "%u", unknown[i]);
+    cr_expect(!dtype_from_gguf(34, &t, &name));
+    cr_expect_str_eq(name, "TQ1_0");
+    cr_expect_eq((int)t, (int)DTYPE_I64);
 }
 
 Test(dtype, only_the_first_n_bytes_of_a_name_count)

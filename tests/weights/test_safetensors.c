@@ -48,7 +48,9 @@ Test(safetensors, every_dtype_gives_its_view)
     enum { N = sizeof names / sizeof *names };
     static const unsigned char data[64] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
     struct test_tensor tensors[N];
-    cr_assert_eq((int)N, (int)N_DTYPES);
+    int n_plain = 0;
+    for (int t = 0; t < N_DTYPES; t++) n_plain += dtype_info((enum dtype)t)->in_safetensors;
+    cr_assert_eq((int)N, n_plain);
     for (int i = 0; i < N; i++) tensors[i] = (struct test_tensor){names[i], names[i], 2, {2, 3}, data};
     folder_write_tensors(&folder, FILE_NAME, tensors, N);
 
