@@ -13,7 +13,7 @@
 enum { LINE_BYTES = 1024 };
 
 struct inspect_values {
-    const char *model;
+    const char *model, *load_as;
     struct option_integer context;
     bool json, layers;
 };
@@ -24,6 +24,7 @@ static const struct option options[] = {
     {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, .offset = offsetof(struct inspect_values, context),
      .value_name = "N", .low = 1, .high = LOAD_MAX_CONTEXT,
      .help = "positions of the session whose memory is forecast; without it 4096, within the model's limit"},
+    OPTION_ROW_LOAD_AS(struct inspect_values),
     {.name = "layers", .kind = OPTION_FLAG, .offset = offsetof(struct inspect_values, layers),
      .help = "one line per layer, equal ones too"},
     OPTION_ROW_JSON(struct inspect_values, "one JSON object"),
@@ -170,7 +171,7 @@ static sluice_status inspect(const void *values, sluice_error *error)
     const struct inspect_values *v = values;
     sluice_engine *engine;
     sluice_model_info info;
-    sluice_status status = load_engine(&engine, v->model, 0, SLUICE_OPEN_NO_WEIGHTS, error);
+    sluice_status status = load_engine(&engine, v->model, 0, SLUICE_OPEN_NO_WEIGHTS, v->load_as, error);
     if (status) return status;
     sluice_engine_get_info(engine, &info);
     int n_context = info.n_context < 4096 ? info.n_context : 4096;
@@ -192,7 +193,7 @@ static sluice_status inspect(const void *values, sluice_error *error)
 const struct command command_inspect = {
     .name = "inspect",
     .summary = "say what a model is and whether it fits in memory, without loading it",
-    .usage = "MODEL [-c N] [--layers] [--json]",
+    .usage = "MODEL [-c N] [--load-as TYPE] [--layers] [--json]",
     .details = "Reads and checks everything in the model's files except the weights' values, and describes it.",
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -17,7 +17,7 @@
 #include "sluice/experimental.h"
 
 struct logits_values {
-    const char *model, *tokens, *prompt, *file, *output, *router_output, *layers;
+    const char *model, *load_as, *tokens, *prompt, *file, *output, *router_output, *layers;
     struct option_integer chunk, threads;
     bool special, no_bos;
 };
@@ -36,6 +36,7 @@ static const struct option options[] = {
     {.name = "layers", .kind = OPTION_TEXT, FIELD(layers), .value_name = "DIR",
      .help = "a new or empty folder for attention, router_scores, experts, expert_weights, ffn and hidden of every "
              "layer, [layers, tokens, width]"},
+    OPTION_ROW_LOAD_AS(struct logits_values),
     OPTION_ROW_CHUNK(struct logits_values),
     OPTION_ROW_THREADS(struct logits_values),
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
@@ -242,7 +243,7 @@ static sluice_status logits(const void *values, sluice_error *error)
         status = input_parse_ids(&tokens, "--tokens", v->tokens, error);
     else
         status = input_read(&text, v->prompt, v->file, error);
-    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, error);
+    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, v->load_as, error);
     if (!status && !v->tokens) status = input_tokenize(&tokens, engine, &text, flags, error);
     if (!status && tokens.count == 0)
         status = set_error(error, SLUICE_ARGUMENT, "%s: the text is empty and has no tokens", text.origin);

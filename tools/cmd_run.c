@@ -18,7 +18,7 @@ static const char demo_prompt[] = "Once upon a time there was a king who";
 enum { USUAL_CONTEXT = 4096 };
 
 struct run_values {
-    const char *model, *prompt, *file, *tokens;
+    const char *model, *load_as, *prompt, *file, *tokens;
     struct option_integer n_tokens, context, threads, chunk, top_k, seed;
     struct option_real temperature, top_p, min_p, repeat_penalty;
     struct option_texts stops;
@@ -29,7 +29,7 @@ struct run_values {
 /* clang-format off */
 static const struct option options[] = {
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, FIELD(model), .value_name = "MODEL",
-     .help = "folder of the model: config.json, *.safetensors, tokenizer.json; without it the demo model"},
+     .help = "a GGUF file, or a folder with config.json, *.safetensors, tokenizer.json; without it the demo model"},
     OPTION_ROW_PROMPT(struct run_values),
     OPTION_ROW_FILE(struct run_values),
     {.name = "tokens", .kind = OPTION_TEXT, FIELD(tokens), .value_name = "IDS",
@@ -39,6 +39,7 @@ static const struct option options[] = {
     {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, FIELD(context), .value_name = "N", .low = 1,
      .high = LOAD_MAX_CONTEXT,
      .help = "positions to reserve; without it 4096, more when prompt and -n need them, within the model's limit"},
+    OPTION_ROW_LOAD_AS(struct run_values),
     OPTION_ROW_THREADS(struct run_values),
     OPTION_ROW_CHUNK(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
@@ -156,7 +157,8 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     sluice_model_info *info = &r->figures.info;
     size_t n_context = 0;
     double started = clock_seconds();
-    sluice_status status = load_engine(&r->engine, path, v->threads.value, v->blas ? SLUICE_OPEN_BLAS : 0, r->error);
+    sluice_status status =
+        load_engine(&r->engine, path, v->threads.value, v->blas ? SLUICE_OPEN_BLAS : 0, v->load_as, r->error);
     if (status) return status;
     r->figures.load_seconds = clock_seconds() - started;
     sluice_engine_get_info(r->engine, info);

@@ -116,7 +116,7 @@ static sluice_status tokenize(const void *values, sluice_error *error)
         status = input_parse_ids(&tokens, "--decode", v->decode, error);
     else
         status = input_read(&text, v->prompt, v->file, error);
-    if (!status) status = load_engine(&engine, v->model, 1, SLUICE_OPEN_TOKENIZER_ONLY, error);
+    if (!status) status = load_engine(&engine, v->model, 1, SLUICE_OPEN_TOKENIZER_ONLY, NULL, error);
     if (!status) status = v->decode ? decode(v, engine, &tokens, error) : encode(v, engine, &text, error);
     sluice_engine_close(&engine);
     input_free_tokens(&tokens);

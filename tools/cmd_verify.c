@@ -1,34 +1,49 @@
 /* The command `verify`: holds what the engine computes against reference values that another implementation left in a
- * .safetensors file, and gives a verdict. Owns the reference and the comparison. */
+ * .safetensors file, and gives a verdict; or against a second model (verify_models.c). Owns the reference and the
+ * comparison with it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
+#include "divergence.h"
 #include "json.h"
 #include "layer_order.h"
 #include "load.h"
 #include "output.h"
 #include "sluice/experimental.h"
+#include "verify_models.h"
 
 /* Two implementations may differ in a routing decision that is nearly a tie: the k-th score is ahead of the next one by
  * less than this share of the best score. */
 static const double near_tie_share = 1e-5;
 
 struct verify_values {
-    const char *model, *reference;
-    struct option_integer threads;
+    const char *model, *other, *load_as, *reference, *prompt, *file;
+    struct option_integer threads, context;
+    struct option_real max_kl;
     bool json;
 };
 
 /* clang-format off */
 static const struct option options[] = {
     OPTION_ROW_MODEL(struct verify_values),
-    {.name = "reference", .kind = OPTION_TEXT, .required = true, .offset = offsetof(struct verify_values, reference),
+    {.name = "other", .kind = OPTION_TEXT, .operand = true, .offset = offsetof(struct verify_values, other),
+     .value_name = "MODEL2", .help = "a second model with the same tokenizer, held against the first over a text"},
+    {.name = "reference", .kind = OPTION_TEXT, .offset = offsetof(struct verify_values, reference),
      .value_name = "FILE",
      .help = "safetensors with tokens I32 [n], logits F32 [n or positions, vocabulary] and maybe positions I32, top1 "
              "I32 [n], experts I32 [layers with experts, n, experts per token], router_gap F32 [.., n]"},
+    OPTION_ROW_LOAD_AS(struct verify_values),
+    OPTION_ROW_PROMPT(struct verify_values),
+    OPTION_ROW_FILE(struct verify_values),
+    {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, .offset = offsetof(struct verify_values, context),
+     .value_name = "N", .low = 2, .high = LOAD_MAX_CONTEXT,
+     .help = "the text is cut into windows of N positions that do not see each other; without it 512, within the "
+             "models' limits"},
+    {.name = "max-kl", .kind = OPTION_REAL, .offset = offsetof(struct verify_values, max_kl), .value_name = "KL",
+     .low = 0, .high = 1000, .help = "exit code 2 when the mean divergence of the second model is larger"},
     OPTION_ROW_THREADS(struct verify_values),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };
@@ -236,33 +251,6 @@ struct comparison {
     bool *differs, *near_tie; /* [n_moe_layers, n]: another set was chosen; the decision was close. NULL: no experts */
 };
 
-static size_t argmax(const float *x, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
-}
-
-/* log(sum(exp(x))) without overflow. */
-static double log_sum_exp(const float *x, size_t n)
-{
-    double top = x[argmax(x, n)], sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp(x[i] - top);
-    return top + log(sum);
-}
-
-/* Kullback-Leibler divergence of softmax(mine) from softmax(theirs). */
-static double divergence(const float *theirs, const float *mine, size_t n)
-{
-    double log_theirs = log_sum_exp(theirs, n), log_mine = log_sum_exp(mine, n), sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double log_p = theirs[i] - log_theirs, log_q = mine[i] - log_mine;
-        sum += exp(log_p) * (log_p - log_q);
-    }
-    return sum;
-}
-
 static void compare_logits(struct comparison *c, size_t position, const float *mine)
 {
     const struct reference *r = c->reference;
@@ -457,26 +445,48 @@ static sluice_status run_comparison(const struct verify_values *v, const struct 
     return status;
 }
 
-static sluice_status verify(const void *values, sluice_error *error)
+static sluice_status verify_reference(const struct verify_values *v, sluice_error *error)
 {
-    const struct verify_values *v = values;
     struct reference reference;
     sluice_engine *engine = NULL;
     sluice_status status = read_reference(&reference, v->reference, error);
-    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, error);
+    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, v->load_as, error);
     if (!status) status = run_comparison(v, &reference, engine, error);
     sluice_engine_close(&engine);
     free_reference(&reference);
     return status;
 }
 
+static sluice_status verify(const void *values, sluice_error *error)
+{
+    const struct verify_values *v = values;
+    if (!v->other == !v->reference)
+        return set_error(error, SLUICE_ARGUMENT, "name either a second model or --reference FILE");
+    if (!v->other && (v->prompt || v->file))
+        return set_error(error, SLUICE_ARGUMENT, "-p and -f are for two models: the reference has its own tokens");
+    if (v->reference) return verify_reference(v, error);
+    return verify_models(&(struct verify_models_request){.a = v->model,
+                                                         .b = v->other,
+                                                         .prompt = v->prompt,
+                                                         .file = v->file,
+                                                         .n_threads = v->threads.value,
+                                                         .load_as = v->load_as,
+                                                         .n_window = v->context.given ? (int)v->context.value : 0,
+                                                         .max_kl = v->max_kl.given ? v->max_kl.value : -1,
+                                                         .json = v->json},
+                         error);
+}
+
 const struct command command_verify = {
     .name = "verify",
-    .summary = "compare a model's results with reference values of another implementation",
-    .usage = "MODEL --reference FILE [-t N] [--json]",
-    .details = "Prints how far the logits and the choices of experts are from the reference, and \"agrees\" or "
-               "\"DIFFERS\". Limits: float32 weights, normalised mean squared error (NMSE) 1e-10 and largest "
-               "difference 1e-4; others, NMSE 1e-8. Exit code 2 when it differs.",
+    .summary = "compare a model with reference values of another implementation, or with a second model",
+    .usage = "MODEL (--reference FILE | MODEL2 (-p TEXT | -f FILE) [-c N] [--max-kl KL]) [-t N] [--json]",
+    .details = "With --reference: prints how far the logits and the choices of experts are from the reference, and "
+               "\"agrees\" or \"DIFFERS\". Limits: float32 weights, normalised mean squared error (NMSE) 1e-10 and "
+               "largest difference 1e-4; others, NMSE 1e-8. Exit code 2 when it differs. With a second model: prints "
+               "the divergence KL(MODEL||MODEL2) in nats, how often the most likely tokens agree, the perplexity of "
+               "both, and the share of (token, layer) pairs whose sets of experts differ. Both models are in memory "
+               "at once.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct verify_values),

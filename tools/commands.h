@@ -11,7 +11,11 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
 #define OPTION_ROW_MODEL(S)                                                                     \
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, .required = true,    \
      .offset = offsetof(S, model), .value_name = "MODEL",                                       \
-     .help = "folder of the model: config.json, *.safetensors, tokenizer.json"}
+     .help = "a GGUF file, or a folder with config.json, *.safetensors, tokenizer.json"}
+#define OPTION_ROW_LOAD_AS(S)                                                                   \
+    {.name = "load-as", .kind = OPTION_TEXT, .offset = offsetof(S, load_as),                    \
+     .value_name = "TYPE", .help = "round the matrices to this type while loading, for example q8_0: a large model "  \
+     "then fits where it would not"}
 #define OPTION_ROW_PROMPT(S)                                                                    \
     {.name = "prompt", .letter = 'p', .kind = OPTION_TEXT, .offset = offsetof(S, prompt),       \
      .value_name = "TEXT", .help = "the text"}

@@ -42,7 +42,8 @@ static void show_warning(void *context, const char *text)
     report_warning(text);
 }
 
-sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags, sluice_error *error)
+sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags, const char *load_as,
+                          sluice_error *error)
 {
     *out = NULL;
     if (!*path) return set_error(error, SLUICE_ARGUMENT, "the name of the model is empty");
@@ -50,6 +51,7 @@ sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threa
     sluice_engine_options options = sluice_engine_options_default();
     options.n_threads = (int)n_threads;
     options.flags = flags;
+    options.load_as = load_as;
     options.progress = show_progress;
     options.warning = show_warning;
     options.context = &bar;

@@ -14,8 +14,8 @@ enum { LOAD_CHUNK = 512, LOAD_MAX_THREADS = 256, LOAD_MAX_CHUNK = 65536, LOAD_MA
 /* The folder of the demo model: of the source tree that this program was built from, or ../share/sluice/demo beside
  * the program. SLUICE_ARGUMENT: there is none. */
 sluice_status load_find_demo(char *out, size_t cap, sluice_error *error);
-/* `flags` of enum sluice_open_flags; n_threads 0: one per CPU. */
-sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags,
+/* `flags` of enum sluice_open_flags; n_threads 0: one per CPU; load_as: type that matrices are rounded to, or NULL. */
+sluice_status load_engine(sluice_engine **out, const char *path, int64_t n_threads, unsigned flags, const char *load_as,
                           sluice_error *error);
 /* Creates a session of n_context positions and lets Ctrl-C cancel it. */
 sluice_status load_session(sluice_session **out, const sluice_engine *engine, size_t n_context, size_t n_chunk,

@@ -102,7 +102,7 @@ test_usage_errors() {
     refuse 1 'no text is given: use -p TEXT, -f FILE or a pipe' run "$demo"
     refuse 1 '-m MODEL is missing' inspect
     refuse 1 '-o OUT.npy is missing' logits "$tiny" --tokens 1
-    refuse 1 '--reference FILE is missing' verify "$tiny"
+    refuse 1 'name either a second model or --reference FILE' verify "$tiny"
     refuse 1 '-c: found 99999999' inspect "$tiny" -c 99999999
 }
 
@@ -284,6 +284,20 @@ test_logits() {
     check "failures leave no part" test -z "$(find "$work" -name "*.part")"
 }
 
+test_verify_models() {
+    local text='Once upon a time there was a king who had three sons'
+    accept verify "$demo" "$demo" -p "$text" --json --max-kl 0
+    check "a model does not diverge from itself" test "$(json mean_kl) $(json top1_agreement)" = '0.0 1.0'
+    check "nor do its experts" test "$(json expert_sets_differ)" = 0.0
+    accept verify "$demo" "$demo" -p "$text" -c 4
+    check "perplexity is given for both" grep -qE '^perplexity +A [0-9.]+, B [0-9.]+' "$out"
+    refuse 1 'name either a second model or --reference FILE' verify "$demo" "$demo" --reference "$work/missing"
+    refuse 1 '.*-p and -f are for two models.*' verify "$demo" --reference "$work/missing" -p x
+    refuse 1 '-c: found 2000, these models have 2..1024 positions' verify "$demo" "$demo" -p "$text" -c 2000
+    refuse 1 '-p: 1 tokens, expected at least 2' verify "$demo" "$demo" -p a
+    refuse 1 '.*has no tokenizer.*' verify "$demo" "$tiny" -p "$text"
+}
+
 test_verify() {
     local reference name
     for reference in "$golden"/*.safetensors; do
@@ -348,6 +362,7 @@ test_inspect
 test_tokenize
 test_logits
 test_verify
+test_verify_models
 test_interrupt
 
 printf '%d checks, %d failed\n' "$checks" "$failures"
