@@ -1,4 +1,5 @@
-/* 16-bit floating point in scalar C: IEEE half (fp16) and bfloat16, both directions, round to nearest even. */
+/* Small floating point in scalar C: IEEE half (fp16) and bfloat16, both directions, round to nearest even; and reading
+ * the 8-bit formats of the Open Compute Project: e4m3 and e5m2 (FP8), e8m0 (a power of two). */
 #ifndef BASE_FLOAT16_H
 #define BASE_FLOAT16_H
 
@@ -50,6 +51,32 @@ static inline uint16_t float_to_fp16(float f)
     }
     u += 0xfffu + ((u >> 13) & 1u);
     return (uint16_t)(sign | ((u - 0x38000000u) >> 13));
+}
+
+/* FP8 with 4 bits of exponent: sign eeee fff, bias 7. No infinity: 0x7f and 0xff are NaN, the largest is 448. Masks
+ * instead of choices, so that gcc makes vectors of a loop over it. */
+static inline float e4m3_to_float(uint8_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x80u) << 24, magnitude = h & 0x7fu;
+    uint32_t normal = (magnitude << 20) + (120u << 23), tiny = float_bits((float)(int)magnitude * 0x1p-9f);
+    uint32_t is_tiny = -(uint32_t)(magnitude < 8), is_nan = -(uint32_t)(magnitude == 0x7f);
+    return bits_float(sign | (normal & ~is_tiny) | (tiny & is_tiny) | (is_nan & 0x7fc00000u));
+}
+
+/* FP8 with 5 bits of exponent is the upper half of an IEEE half. */
+static inline float e5m2_to_float(uint8_t h) { return fp16_to_float((uint16_t)(h << 8)); }
+
+/* A scale without sign and fraction: 2^(h - 127), NaN for 255. */
+static inline float e8m0_to_float(uint8_t h)
+{
+    if (h == 255) return bits_float(0x7fc00000u);
+    return bits_float(h ? (uint32_t)h << 23 : 0x00400000u); /* 2^-127 is subnormal */
+}
+
+/* 2^(h - 128), half of it, as MXFP4 in GGUF files takes it: 255 is 2^127 there, not NaN. 0 and 1 give subnormals. */
+static inline float e8m0_to_float_half(uint8_t h)
+{
+    return bits_float(h < 2 ? 0x00200000u << h : (uint32_t)(h - 1) << 23);
 }
 
 #endif

@@ -124,3 +124,46 @@ Test(float16, special_values)
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
         for (int f = 0; f < 2; f++) expect_nearest(&formats[f], bits_float(bits[i]));
 }
+
+/* ---- 8 bits: all patterns against the formulas of the formats ---- */
+
+Test(float16, all_256_patterns_of_8_bit_floats_have_their_value)
+{
+    for (unsigned h = 0; h < 256; h++) {
+        unsigned magnitude = h & 127u;
+        double sign = h & 128u ? -1 : 1;
+        float x = e4m3_to_float((uint8_t)h);
+        cr_expect_eq(float_bits(x) >> 31, h >> 7, "e4m3 %02x", h);
+        if (magnitude == 127) {
+            cr_expect(isnan(x), "e4m3 %02x: %a", h, (double)x);
+        } else {
+            int exponent = (int)(magnitude >> 3);
+            double v = exponent ? ldexp(8 + (magnitude & 7), exponent - 10) : ldexp(magnitude & 7, -9);
+            cr_expect(sign * v == (double)x, "e4m3 %02x: %a", h, (double)x);
+        }
+        x = e5m2_to_float((uint8_t)h);
+        cr_expect_eq(float_bits(x) >> 31, h >> 7, "e5m2 %02x", h);
+        if (magnitude > 124) {
+            cr_expect(isnan(x), "e5m2 %02x: %a", h, (double)x);
+        } else {
+            int exponent = (int)(magnitude >> 2);
+            double v = exponent == 31 ? INFINITY
+                       : exponent     ? ldexp(4 + (magnitude & 3), exponent - 17)
+                                      : ldexp(magnitude & 3, -16);
+            cr_expect(sign * v == (double)x, "e5m2 %02x: %a", h, (double)x);
+        }
+    }
+    cr_expect_eq(e4m3_to_float(0x7e), 448.0f);
+}
+
+Test(float16, all_256_scales_are_powers_of_two)
+{
+    for (int h = 0; h < 256; h++) {
+        float x = e8m0_to_float((uint8_t)h), half = e8m0_to_float_half((uint8_t)h);
+        if (h == 255)
+            cr_expect(isnan(x), "%a", (double)x);
+        else
+            cr_expect((double)x == ldexp(1, h - 127), "%d: %a", h, (double)x);
+        cr_expect((double)half == ldexp(1, h - 128), "half of %d: %a", h, (double)half);
+    }
+}
