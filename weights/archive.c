@@ -1,10 +1,12 @@
 /* Owns struct archive: opening by kind, the sorted directory of tensors, and everything's end.
  *
- * What lies in a folder is folder.c's business, what lies in a file safetensors.c's. Read next: folder.c. */
+ * What lies in a folder is folder.c's business, what lies in a file that of safetensors.c or gguf.c. Read next:
+ * folder.c. */
 #include "weights/archive.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,39 +31,77 @@ static char *base_name(const char *path)
     return memory_strndup(shown, strlen(shown));
 }
 
+static bool is_gguf(const struct file_map *map) { return map->bytes >= 4 && memcmp(map->data, "GGUF", 4) == 0; }
+
+sluice_status archive_refuse_pointer(const struct file_map *map, const char *shown, struct failure *f)
+{
+    static const char pointer[] = "version https://git-lfs";
+    if (map->bytes < sizeof pointer || memcmp(map->data, pointer, sizeof pointer - 1) != 0) return SLUICE_OK;
+    return fail(f, SLUICE_FORMAT, "%s: is a Git LFS pointer, not the file itself: fetch it with git lfs pull", shown);
+}
+
 sluice_status archive_refuse_other_formats(const struct file_map *map, const char *shown, struct failure *f)
 {
     static const char zip[] = {'P', 'K', 3, 4}, pickle[] = {(char)0x80, 2};
-    if (map->bytes >= 4 && memcmp(map->data, "GGUF", 4) == 0)
-        return fail(f, SLUICE_UNSUPPORTED, "%s: is a GGUF file: not supported yet", shown);
-    static const char pointer[] = "version https://git-lfs";
-    if (map->bytes >= sizeof pointer && memcmp(map->data, pointer, sizeof pointer - 1) == 0)
-        return fail(f, SLUICE_FORMAT, "%s: is a Git LFS pointer, not the file itself: fetch it with git lfs pull",
-                    shown);
+    if (is_gguf(map)) return fail(f, SLUICE_FORMAT, "%s: is a GGUF file, not a safetensors file", shown);
+    sluice_status status = archive_refuse_pointer(map, shown, f);
+    if (status) return status;
     if (map->bytes < 9 || map->data[8] == '{') return SLUICE_OK; /* a header length can look like the next two */
     if (memcmp(map->data, zip, sizeof zip) == 0 || memcmp(map->data, pickle, sizeof pickle) == 0)
         return fail(f, SLUICE_UNSUPPORTED, "%s: is a PyTorch file: convert it to safetensors", shown);
     return SLUICE_OK;
 }
 
-/* A single file; `shown` is the escaped path. */
-static sluice_status file_read(struct archive *a, const char *path, const char *shown, unsigned flags,
-                               struct failure *f)
+/* Takes the map over; `shown` is the escaped path. */
+static sluice_status open_safetensors(struct archive *a, struct file_map map, const char *shown, unsigned flags,
+                                      struct failure *f)
 {
+    a->format = ARCHIVE_SAFETENSORS;
     a->files = memory_calloc(1, sizeof *a->files);
-    if (!a->files) return fail_memory(f, a->name);
+    if (!a->files) {
+        file_map_close(&map);
+        return fail_memory(f, a->name);
+    }
     a->n_files = 1;
     struct tensor_file *file = &a->files[0];
+    file->map = map;
     file->name = memory_strndup(a->name, strlen(a->name));
     if (!file->name) return fail_memory(f, a->name);
 
-    sluice_status status = file_map_open(&file->map, path, shown, UINT64_MAX, f);
-    if (!status) status = archive_refuse_other_formats(&file->map, file->name, f);
+    sluice_status status = archive_refuse_other_formats(&file->map, file->name, f);
     if (!status && flags & ARCHIVE_CONFIG)
         status = fail(f, SLUICE_ARGUMENT, "%s: a single file has no config.json: name the folder of the model", shown);
     if (!status) status = safetensors_read(file, f);
-    if (!status) status = archive_join(a, f);
+    return status ? status : archive_join(a, f);
+}
+
+/* Takes the map over. The other parts of a split model lie in the folder of `path`. */
+static sluice_status open_gguf(struct archive *a, const char *path, struct file_map map, unsigned flags,
+                               struct failure *f)
+{
+    char folder[PATH_MAX];
+    struct file_root root;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    if (slash == path) n = 1;
+    snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : ".");
+    sluice_status status = file_root_find(&root, folder, f);
+    if (!status) return gguf_open(a, &root, name, map, flags, f);
+    file_map_close(&map);
     return status;
+}
+
+/* A single file: what it is, its first bytes tell, or else its name. `shown` is the escaped path. */
+static sluice_status open_file(struct archive *a, const char *path, const char *shown, unsigned flags,
+                               struct failure *f)
+{
+    static const char suffix[] = ".gguf";
+    struct file_map map;
+    size_t n = strlen(path), suffix_n = sizeof suffix - 1;
+    sluice_status status = file_map_open(&map, path, shown, UINT64_MAX, f);
+    if (status) return status;
+    bool named_gguf = n >= suffix_n && strcmp(path + n - suffix_n, suffix) == 0;
+    return is_gguf(&map) || named_gguf ? open_gguf(a, path, map, flags, f) : open_safetensors(a, map, shown, flags, f);
 }
 
 /* Which folder matters when a file of it cannot be read: people have several. */
@@ -91,7 +131,7 @@ sluice_status archive_open(struct archive **out, const char *path, unsigned flag
     else if (S_ISDIR(s.st_mode))
         status = open_folder(a, path, shown, flags, f);
     else
-        status = file_read(a, path, shown, flags, f);
+        status = open_file(a, path, shown, flags, f);
     if (status) {
         archive_close(&a);
         return status;
@@ -142,6 +182,8 @@ sluice_status archive_join(struct archive *a, struct failure *f)
     return SLUICE_OK;
 }
 
+enum archive_format archive_format(const struct archive *a) { return a->format; }
+
 const char *archive_name(const struct archive *a) { return a->name; }
 
 const char *archive_warning(const struct archive *a) { return a->warning; }
@@ -173,7 +215,15 @@ void archive_release(const struct archive *a, const struct tensor_view *t)
 
 struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path)
 {
+    if (d == DOCUMENT_GGUF) return gguf_meta(a->format == ARCHIVE_GGUF ? gguf_find(&a->files[0], path) : NULL);
     return document_find(a->documents[d], path);
+}
+
+const char *archive_gguf_key(const struct archive *a, size_t i, struct meta *value)
+{
+    if (a->format != ARCHIVE_GGUF || i >= a->files[0].n_values) return NULL;
+    *value = gguf_meta(&a->files[0].values[i]);
+    return a->files[0].values[i].key;
 }
 
 const char *archive_tensor_metadata(const struct archive *a, const char *key)

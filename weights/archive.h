@@ -29,7 +29,8 @@ struct tensor_view {
 struct archive;
 
 enum archive_flags {
-    ARCHIVE_TENSORS = 1, /* tensors are needed; without this flag the tensor files of a folder are not opened */
+    ARCHIVE_TENSORS = 1, /* tensors are needed; without this flag the tensor files of a folder are not opened, and the
+                          * tensors of a GGUF file not shown: its data may be cut */
     ARCHIVE_CONFIG = 2,  /* config.json is needed; without this flag it may be absent */
 };
 
@@ -94,7 +95,13 @@ const char *archive_tensor_metadata(const struct archive *a, const char *key);
 
 /* ---- raw text files of the folder (NULL when the file is absent): n bytes, no NUL at the end ----------------- */
 
-enum archive_text { TEXT_TOKENIZER, TEXT_TOKENIZER_CONFIG, TEXT_CARD, N_TEXTS }; /* tokenizer.json, ..., README.md */
+enum archive_text {
+    TEXT_TOKENIZER,        /* tokenizer.json */
+    TEXT_TOKENIZER_CONFIG, /* tokenizer_config.json */
+    TEXT_CHAT_TEMPLATE,    /* chat_template.jinja */
+    TEXT_CARD,             /* README.md */
+    N_TEXTS
+};
 const char *archive_text(const struct archive *a, enum archive_text which, size_t *n);
 
 #endif

@@ -173,6 +173,7 @@ static struct meta meta_of(const json_t *node)
     case JSON_STRING:
         m.kind = META_STRING;
         m.string = json_string_value(node);
+        m.n = json_string_length(node);
         break;
     case JSON_INTEGER:
         m.kind = META_INT;
@@ -205,9 +206,16 @@ struct meta document_find(const json_t *document, const char *path)
     return meta_of(node);
 }
 
-struct meta meta_element(struct meta array, size_t i) { return meta_of(json_array_get(array.node, i)); }
+/* Values of a GGUF file have a type, those of a document have none. */
+struct meta meta_element(struct meta array, size_t i)
+{
+    return array.type ? gguf_element(array, i) : meta_of(json_array_get(array.node, i));
+}
 
-struct meta meta_member(struct meta object, const char *key) { return meta_of(json_object_get(object.node, key)); }
+struct meta meta_member(struct meta object, const char *key)
+{
+    return meta_of(object.type ? NULL : json_object_get(object.node, key));
+}
 
 const char *meta_kind_name(enum meta_kind k)
 {

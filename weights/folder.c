@@ -1,4 +1,5 @@
-/* A Hugging Face folder: configuration documents, raw texts, and one safetensors file or the shards of an index.
+/* A Hugging Face folder: configuration documents, raw texts, and one safetensors file or the shards of an index. A
+ * folder that holds a GGUF model instead is passed on to gguf_files.c.
  *
  *     config.json                     the model's numbers              document
  *     generation_config.json          defaults for sampling            document
@@ -46,14 +47,12 @@ static sluice_status fail_absent(const struct file_root *root, const char *wante
     DIR *folder = opendir(root->folder[0] ? root->folder : "/");
     for (struct dirent *d; folder && (d = readdir(folder));) {
         const char *name = d->d_name;
-        bool known = ends_with(name, ".gguf") || ends_with(name, ".pth") ||
-                     (strncmp(name, "pytorch_model", 13) == 0 && ends_with(name, ".bin"));
+        bool known = ends_with(name, ".pth") || (strncmp(name, "pytorch_model", 13) == 0 && ends_with(name, ".bin"));
         if (known && (!first[0] || strcmp(name, first) < 0)) snprintf(first, sizeof first, "%s", name);
     }
     if (folder) closedir(folder);
 
     escape_text(shown, sizeof shown, first, strlen(first));
-    if (ends_with(first, ".gguf")) return fail(f, SLUICE_UNSUPPORTED, "%s: is a GGUF file: not supported yet", shown);
     if (first[0]) return fail(f, SLUICE_UNSUPPORTED, "%s: is a PyTorch file: convert it to safetensors", shown);
     return fail(f, SLUICE_IO, "%s: cannot open: %s%s", wanted, strerror(ENOENT), addition);
 }
@@ -93,6 +92,8 @@ static sluice_status read_documents(struct archive *a, const struct file_root *r
     for (int d = 0; !status && d < DOCUMENT_GGUF; d++)
         status = read_document(a, root, (enum archive_document)d, d == DOCUMENT_CONFIG && flags & ARCHIVE_CONFIG, f);
     if (!status) status = read_text(&a->texts[TEXT_TOKENIZER], root, "tokenizer.json", ARCHIVE_MAX_TOKENIZER_BYTES, f);
+    if (!status)
+        status = read_text(&a->texts[TEXT_CHAT_TEMPLATE], root, "chat_template.jinja", ARCHIVE_MAX_DOCUMENT_BYTES, f);
     if (!status) status = read_text(&a->texts[TEXT_CARD], root, "README.md", ARCHIVE_MAX_DOCUMENT_BYTES, f);
     return status;
 }
@@ -350,8 +351,11 @@ static sluice_status read_tensors(struct archive *a, const struct file_root *roo
 sluice_status folder_read(struct archive *a, const char *path, unsigned flags, struct failure *f)
 {
     struct file_root root;
+    bool is_gguf = false;
     sluice_status status = file_root_find(&root, path, f);
-    if (!status) status = read_documents(a, &root, flags, f);
+    if (!status) status = gguf_open_folder(a, &root, &is_gguf, flags, f);
+    if (status || is_gguf) return status;
+    status = read_documents(a, &root, flags, f);
     if (!status && flags & ARCHIVE_TENSORS) status = read_tensors(a, &root, f);
     return status;
 }

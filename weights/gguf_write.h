@@ -30,7 +30,8 @@ void gguf_put_f32s(struct gguf_writer *w, const char *key, const float *values, 
 /* strings[i] has lengths[i] bytes */
 void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *strings, const size_t *lengths,
                       size_t n);
-/* A value of another GGUF file, with its exact type. */
+/* A value of another GGUF file, as archive_gguf_key or archive_meta give it, with its exact type. What describes that
+ * file and not the model ("general.alignment", "split.*") is left out. */
 void gguf_put_meta(struct gguf_writer *w, const char *key, struct meta value);
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------- */
@@ -45,7 +46,8 @@ sluice_status gguf_begin_data(struct gguf_writer *w, struct failure *f);
 sluice_status gguf_write_data(struct gguf_writer *w, size_t tensor, uint64_t offset, const void *data, size_t n,
                               struct failure *f);
 uint64_t gguf_file_bytes(const struct gguf_writer *w); /* after begin_data */
-/* Flushes to the disk and renames; never replaces a file that appeared meanwhile. */
+/* Flushes to the disk and renames; never replaces a file that appeared meanwhile. Every byte of every tensor must have
+ * been written, once. */
 sluice_status gguf_writer_commit(struct gguf_writer *w, struct failure *f);
 
 #endif

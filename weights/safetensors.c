@@ -404,6 +404,9 @@ void tensor_file_close(struct tensor_file *file)
     memory_free(file->strings);
     memory_free(file->tensors);
     memory_free(file->metadata);
+    memory_free(file->values);
+    memory_free(file->by_key);
+    memory_free(file->starts);
     file_map_close(&file->map);
     *file = (struct tensor_file){0};
 }

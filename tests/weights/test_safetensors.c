@@ -484,9 +484,6 @@ Test(safetensors, s27_too_many_tensors, .timeout = 30)
 
 Test(safetensors, other_formats_are_named)
 {
-    folder_write(&folder, "m.gguf", "GGUF\3\0\0\0\0\0\0\0", 12);
-    expect_refused(folder_path(&folder, "m.gguf"), ARCHIVE_TENSORS | ARCHIVE_CONFIG, SLUICE_UNSUPPORTED,
-                   "m.gguf: is a GGUF file: not supported yet");
     folder_write(&folder, "pytorch_model.bin", "PK\3\4\0\0\10\10\0\0\0\0", 12);
     expect_refused(folder_path(&folder, "pytorch_model.bin"), ARCHIVE_TENSORS, SLUICE_UNSUPPORTED,
                    "pytorch_model.bin: is a PyTorch file: convert it to safetensors");

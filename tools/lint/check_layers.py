@@ -34,7 +34,8 @@ OWNED = [
     (r"criterion/.*", set(), "only tests include the test framework"),
     (r"base/team\.h", {"kernel/base", "kernel/model", "kernel/engine"}, "kernels and parsers know no threads"),
     (r"sluice/sluice\.h", {"kernel/engine", "kernel/text", "include", "tools"}, "the public interface lies on top"),
-    (r"weights/(?!archive\.h).*", {"weights"}, "other layers see weights/archive.h only"),
+    (r"weights/gguf_write\.h", {"weights", "kernel/model", "kernel/engine"}, "models are written by these layers only"),
+    (r"weights/(?!(archive|gguf_write)\.h).*", {"weights"}, "other layers see archive.h and gguf_write.h only"),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
