@@ -1,6 +1,6 @@
-/* Weight products of every kernel in variants.inc: decode (one row, a matrix beyond the caches, against the read
+/* Weight products of the kernels in variants.inc: decode (one row, a matrix beyond the caches, against the read
  * bandwidth) and prefill (many rows, against the peak of fused multiply-adds). Rows are handed out in ranges of 64, as
- * the engine does. */
+ * the engine does. Without -f, of the block formats only some. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +10,14 @@
 #include "bench/harness.h"
 #include "bench/roof.h"
 #include "ops/panel.h"
+#include "quant/codec.h"
 #include "tests/support/rng.h"
 
 enum { READ_BYTES = 128 << 20, RANGE_ROWS = 64 };
+
+/* One of each kind: bytes, nibbles, a table's nibbles, nested scales, split codes, code books, FP8. */
+static const enum dtype formats[] = {DTYPE_Q8_0, DTYPE_Q4_0,    DTYPE_MXFP4,  DTYPE_Q4_K,
+                                     DTYPE_Q6_K, DTYPE_IQ3_XXS, DTYPE_F8_B128};
 
 struct product {
     const struct panel_kernel *kernel;
@@ -32,35 +37,44 @@ static void multiply(void *arg)
     }
 }
 
-/* One matrix of random weights, packed once, and products with several m. */
+/* A row [k] of the weight's type. Formats that nobody encodes are given random bytes. */
+static void random_row(struct rng *rng, enum dtype type, unsigned char *to, float *row, int k)
+{
+    const struct dtype_info *info = dtype_info(type);
+    rng_fill(rng, row, (size_t)k, -1.0f, 1.0f);
+    if (info->is_float) {
+        for (int j = 0; j < k; j++) {
+            uint16_t half = type == DTYPE_F16 ? float_to_fp16(row[j]) : float_to_bf16(row[j]);
+            memcpy(to + (size_t)j * info->bytes_per_block, info->bytes_per_block == 4 ? (void *)&row[j] : (void *)&half,
+                   info->bytes_per_block);
+        }
+    } else if (info->can_encode) {
+        quant_encode(type, to, row, (size_t)k, NULL);
+    } else {
+        for (size_t i = 0; i < blocks_bytes(type, (size_t)k); i++) to[i] = (unsigned char)rng_next(rng);
+    }
+}
+
+/* One matrix of random weights, packed once (the first panel over and over), and products with several m. */
 static void bench_shape(const struct panel_kernel *kernel, int n, int k, const int *ms, struct bench_options o)
 {
     const struct panel_layout *layout = kernel->layout;
-    size_t element = layout->weight == DTYPE_F32 ? 4 : 2, packed = layout->packed_bytes(n, k);
+    size_t row_bytes = blocks_bytes(layout->weight, (size_t)k), packed = layout->packed_bytes(n, k);
     struct rng rng = rng_seed(1);
     float *row = malloc((size_t)k * sizeof(float));
-    unsigned char *file_row = malloc((size_t)k * element * (size_t)layout->nr);
+    unsigned char *file_rows = malloc(row_bytes * (size_t)layout->nr);
     struct product p = {.kernel = kernel, .n = n, .k = k, .threads = o.threads, .w = bench_pages(packed)};
-    if (!row || !file_row) exit(4);
+    if (!row || !file_rows) exit(4);
 
-    for (int r = 0; r < n; r += layout->nr) {
-        for (int i = 0; i < layout->nr; i++) {
-            rng_fill(&rng, row, (size_t)k, -1.0f, 1.0f);
-            for (int j = 0; j < k; j++) {
-                unsigned char *to = file_row + ((size_t)i * (size_t)k + (size_t)j) * element;
-                uint16_t half = layout->weight == DTYPE_F16 ? float_to_fp16(row[j]) : float_to_bf16(row[j]);
-                memcpy(to, element == 4 ? (const void *)&row[j] : (const void *)&half, element);
-            }
-        }
-        layout->pack(p.w, file_row, (size_t)k * element, r, r + layout->nr, n, k);
-    }
+    for (int i = 0; i < layout->nr; i++) random_row(&rng, layout->weight, file_rows + (size_t)i * row_bytes, row, k);
+    for (int r = 0; r < n; r += layout->nr) layout->pack(p.w, file_rows, row_bytes, r, r + layout->nr, n, k);
 
     struct roof_read read = {.data = bench_pages(READ_BYTES), .bytes = READ_BYTES, .threads = o.threads};
     struct roof_fma fma = {.threads = o.threads};
     int n_ranges = n / RANGE_ROWS + 1;
     p.scratch = calloc((size_t)n_ranges, sizeof(void *));
     if (!p.scratch) exit(4);
-    for (int i = 0; i < n_ranges; i++) p.scratch[i] = malloc(kernel->scratch_bytes(k) + 64);
+    for (int i = 0; i < n_ranges; i++) p.scratch[i] = aligned_alloc(64, (kernel->scratch_bytes(k) + 127) & ~(size_t)63);
 
     for (; *ms; ms++) {
         p.m = *ms;
@@ -88,7 +102,17 @@ static void bench_shape(const struct panel_kernel *kernel, int n, int k, const i
     for (int i = 0; i < n_ranges; i++) free(p.scratch[i]);
     free(p.scratch);
     free(row);
-    free(file_row);
+    free(file_rows);
+}
+
+/* The scalar kernels are written to be read, and half a minute each would say nothing; without a filter some formats
+ * stand for all. */
+static bool is_wanted(const struct panel_kernel *kernel, const char *filter)
+{
+    if (*filter) return strstr(kernel->name, filter) != NULL;
+    bool chosen = dtype_info(kernel->layout->weight)->is_float;
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) chosen |= formats[i] == kernel->layout->weight;
+    return chosen && !strstr(kernel->name, "scalar");
 }
 
 int main(int argc, char **argv)
@@ -99,10 +123,8 @@ int main(int argc, char **argv)
     bench_header();
     for (const struct panel_kernel *const *list = panel_kernels(); *list; list++) {
         const struct panel_kernel *kernel = *list;
-        if (!strstr(kernel->name, o.filter) || (kernel->needs & ~features)) continue;
+        if (!is_wanted(kernel, o.filter) || (kernel->needs & ~features)) continue;
         if (kernel->usable && !kernel->usable()) continue;
-        /* The scalar kernels are written to be read; half a minute each would say nothing. */
-        if (strstr(kernel->name, "scalar") && !*o.filter) continue;
         bench_shape(kernel, 16384, 4096, decode, o);
         bench_shape(kernel, 2048, 2048, prefill, o);
         bench_shape(kernel, 768, 2048, prefill, o);

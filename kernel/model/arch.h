@@ -12,6 +12,7 @@
 enum key_kind {
     KEY_INT,
     KEY_INT_OR_NULL, /* null means 0, absent means the fallback; elsewhere null is the same as absent */
+    KEY_INT_PER_LAYER, /* GGUF: an integer, or an array that holds the same integer for every layer */
     KEY_FLOAT,
     KEY_BOOL,
 };

@@ -61,6 +61,52 @@ const struct tensor_rule tensors_experts[] = {
     {0},
 };
 
+#define BLOCK "blk.{l}."
+
+/* Files from before April 2024 hold one tensor per expert; newer ones may hold gate and up of all experts as one. */
+const struct tensor_rule tensors_gguf[] = {
+    {ROLE_EMBEDDING, "token_embd.weight", SIZE_VOCAB, SIZE_HIDDEN, NEED_ALWAYS, COPY},
+    {ROLE_FINAL_NORM, "output_norm.weight", SIZE_HIDDEN, SIZE_NONE, NEED_ALWAYS, COPY},
+    {ROLE_HEAD, "output.weight", SIZE_VOCAB, SIZE_HIDDEN, NEED_UNLESS_TIED, COPY},
+
+    {ROLE_MIXER_NORM, BLOCK "attn_norm.weight", SIZE_HIDDEN, SIZE_NONE, NEED_ALWAYS, COPY},
+    {ROLE_Q, BLOCK "attn_q.weight", SIZE_Q, SIZE_HIDDEN, NEED_ALWAYS, COPY},
+    {ROLE_K, BLOCK "attn_k.weight", SIZE_KV, SIZE_HIDDEN, NEED_ALWAYS, COPY},
+    {ROLE_V, BLOCK "attn_v.weight", SIZE_KV, SIZE_HIDDEN, NEED_ALWAYS, COPY},
+    {ROLE_O, BLOCK "attn_output.weight", SIZE_HIDDEN, SIZE_Q, NEED_ALWAYS, COPY},
+    {ROLE_Q_BIAS, BLOCK "attn_q.bias", SIZE_Q, SIZE_NONE, NEED_QKV_BIAS, COPY},
+    {ROLE_K_BIAS, BLOCK "attn_k.bias", SIZE_KV, SIZE_NONE, NEED_QKV_BIAS, COPY},
+    {ROLE_V_BIAS, BLOCK "attn_v.bias", SIZE_KV, SIZE_NONE, NEED_QKV_BIAS, COPY},
+    {ROLE_O_BIAS, BLOCK "attn_output.bias", SIZE_HIDDEN, SIZE_NONE, NEED_OUTPUT_BIAS, COPY},
+    {ROLE_Q_NORM, BLOCK "attn_q_norm.weight", SIZE_HEAD, SIZE_NONE, NEED_HEAD_NORM, COPY},
+    {ROLE_K_NORM, BLOCK "attn_k_norm.weight", SIZE_HEAD, SIZE_NONE, NEED_HEAD_NORM, COPY},
+    {ROLE_Q_NORM, BLOCK "attn_q_norm.weight", SIZE_Q, SIZE_NONE, NEED_FULL_NORM, COPY},
+    {ROLE_K_NORM, BLOCK "attn_k_norm.weight", SIZE_KV, SIZE_NONE, NEED_FULL_NORM, COPY},
+    {ROLE_FFN_NORM, BLOCK "ffn_norm.weight", SIZE_HIDDEN, SIZE_NONE, NEED_ALWAYS, COPY},
+
+    {ROLE_GATE, BLOCK "ffn_gate.weight", SIZE_FFN, SIZE_HIDDEN, NEED_DENSE, COPY},
+    {ROLE_UP, BLOCK "ffn_up.weight", SIZE_FFN, SIZE_HIDDEN, NEED_DENSE, COPY},
+    {ROLE_DOWN, BLOCK "ffn_down.weight", SIZE_HIDDEN, SIZE_FFN, NEED_DENSE, COPY},
+    {ROLE_GATE_BIAS, BLOCK "ffn_gate.bias", SIZE_FFN, SIZE_NONE, NEED_MLP_BIAS, COPY},
+    {ROLE_UP_BIAS, BLOCK "ffn_up.bias", SIZE_FFN, SIZE_NONE, NEED_MLP_BIAS, COPY},
+    {ROLE_DOWN_BIAS, BLOCK "ffn_down.bias", SIZE_HIDDEN, SIZE_NONE, NEED_MLP_BIAS, COPY},
+
+    {ROLE_ROUTER, BLOCK "ffn_gate_inp.weight", SIZE_EXPERTS, SIZE_HIDDEN, NEED_MOE, COPY},
+    {ROLE_EXPERT_GATE, BLOCK "ffn_gate_exps.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_EXPERTS},
+    {ROLE_EXPERT_GATE, BLOCK "ffn_gate.{e}.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_EXPERT_GATE, BLOCK "ffn_gate_up_exps.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_FIRST_HALF},
+    {ROLE_EXPERT_UP, BLOCK "ffn_up_exps.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_EXPERTS},
+    {ROLE_EXPERT_UP, BLOCK "ffn_up.{e}.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_EXPERT_UP, BLOCK "ffn_gate_up_exps.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_SECOND_HALF},
+    {ROLE_EXPERT_DOWN, BLOCK "ffn_down_exps.weight", SIZE_HIDDEN, SIZE_FFN, NEED_MOE, SLICE_EXPERTS},
+    {ROLE_EXPERT_DOWN, BLOCK "ffn_down.{e}.weight", SIZE_HIDDEN, SIZE_FFN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_SHARED_GATE, BLOCK "ffn_gate_shexp.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
+    {ROLE_SHARED_UP, BLOCK "ffn_up_shexp.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
+    {ROLE_SHARED_DOWN, BLOCK "ffn_down_shexp.weight", SIZE_HIDDEN, SIZE_SHARED_FFN, NEED_SHARED, COPY},
+    {ROLE_SHARED_SWITCH, BLOCK "ffn_gate_inp_shexp.weight", SIZE_ONE, SIZE_HIDDEN, NEED_SHARED, COPY},
+    {0},
+};
+
 void derive_dense(struct model_config *c)
 {
     for (int l = 0; l < c->n_layers; l++) {

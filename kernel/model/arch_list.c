@@ -1,10 +1,11 @@
-/* The registry: one line per family. */
+/* The registry: one line per family. Where families share a name in GGUF files, the one whose marker is asked stands
+ * before the one that needs none. */
 #include "model/arch.h"
 
 extern const struct arch arch_llama, arch_mistral, arch_mixtral, arch_olmoe, arch_qwen2, arch_qwen2_moe, arch_qwen3,
     arch_qwen3_moe;
 
 const struct arch *const arch_list[] = {
-    &arch_llama,     &arch_mistral, &arch_mixtral,   &arch_olmoe, &arch_qwen2,
+    &arch_mixtral,   &arch_mistral, &arch_llama,     &arch_olmoe, &arch_qwen2,
     &arch_qwen2_moe, &arch_qwen3,   &arch_qwen3_moe, NULL,
 };

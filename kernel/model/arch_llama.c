@@ -10,6 +10,11 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
+    {0},
+};
+
 #define MLP "model.layers.{l}.mlp."
 
 static const struct tensor_rule mlp_bias[] = {
@@ -41,4 +46,7 @@ const struct arch arch_llama = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "llama",
+    .gguf_keys = gguf_keys,
+    .gguf_rope_pairs = true,
 };

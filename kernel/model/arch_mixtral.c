@@ -13,6 +13,14 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, true, 0, 1, 1 << 24),
+    KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
+    KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
+    KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
+    {0},
+};
+
 #define MOE "model.layers.{l}.block_sparse_moe."
 
 /* The hub's names; checkpoints that transformers 5 saved under its own names follow as alternatives. */
@@ -48,4 +56,8 @@ const struct arch arch_mixtral = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "llama",
+    .gguf_marker = "expert_count",
+    .gguf_keys = gguf_keys,
+    .gguf_rope_pairs = true,
 };

@@ -14,6 +14,15 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, true, 0, 1, 1 << 24),
+    KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
+    KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
+    KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 0, 0, 1),
+    KEY_RULE("attention.clamp_kqv", KEY_FLOAT, clip_qkv, false, 0, 0, 1e30),
+    {0},
+};
+
 static const struct tensor_rule *const tensors[] = {tensors_base,        tensors_full_norm, tensors_qkv_bias,
                                                     tensors_output_bias, tensors_experts,   NULL};
 
@@ -39,4 +48,6 @@ const struct arch arch_olmoe = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "olmoe",
+    .gguf_keys = gguf_keys,
 };

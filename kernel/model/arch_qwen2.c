@@ -12,6 +12,11 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
+    {0},
+};
+
 static const struct tensor_rule *const tensors[] = {tensors_base, tensors_qkv_bias, tensors_mlp, NULL};
 
 static sluice_status derive(struct model_config *c, struct failure *f)
@@ -31,4 +36,6 @@ const struct arch arch_qwen2 = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "qwen2",
+    .gguf_keys = gguf_keys,
 };

@@ -20,6 +20,17 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+/* Widths that are absent follow from feed_forward_length: config_gguf.c. */
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, false, 0, 1, 1 << 24),
+    KEY_RULE("expert_feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, false, 0, 1, 1 << 24),
+    KEY_RULE("expert_shared_feed_forward_length", KEY_INT, shared_intermediate_size, false, 0, 1, 1 << 24),
+    KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
+    KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
+    KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 0, 0, 1),
+    {0},
+};
+
 #define MLP "model.layers.{l}.mlp."
 
 static const struct tensor_rule shared_expert[] = {
@@ -63,4 +74,6 @@ const struct arch arch_qwen2_moe = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "qwen2moe",
+    .gguf_keys = gguf_keys,
 };

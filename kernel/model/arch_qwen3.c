@@ -14,6 +14,11 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
+    {0},
+};
+
 static const struct tensor_rule *const tensors[] = {tensors_base,        tensors_head_norm, tensors_qkv_bias,
                                                     tensors_output_bias, tensors_mlp,       NULL};
 
@@ -38,4 +43,6 @@ const struct arch arch_qwen3 = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "qwen3",
+    .gguf_keys = gguf_keys,
 };

@@ -18,6 +18,16 @@ static const struct key_rule keys[] = {
     {0},
 };
 
+/* Converters do not write expert_weights_norm: every released model of the family has it. */
+static const struct key_rule gguf_keys[] = {
+    KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, false, 0, 1, 1 << 24),
+    KEY_RULE("expert_feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, false, 0, 1, 1 << 24),
+    KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
+    KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
+    KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
+    {0},
+};
+
 static const struct tensor_rule *const tensors[] = {
     tensors_base, tensors_head_norm, tensors_qkv_bias, tensors_output_bias, tensors_mlp, tensors_experts, NULL};
 
@@ -43,4 +53,6 @@ const struct arch arch_qwen3_moe = {
     .keys = keys,
     .tensors = tensors,
     .derive = derive,
+    .gguf_arch = "qwen3moe",
+    .gguf_keys = gguf_keys,
 };

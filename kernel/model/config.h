@@ -1,8 +1,9 @@
 /* struct model_config: everything that makes one checkpoint differ from another, as numbers and enums.
  *
- * Two stages. `config_read` (config.c) copies the keys of the file into the plain fields, range-checked; the
- * architecture's derive function (arch_*.c) then describes every layer on its own - mixer, router, FFN - because many
- * models mix kinds of layers. The forward pass looks only at the layers. Nothing here is a string to be compared. */
+ * Two stages. `config_read` (config.c, config_gguf.c) copies the keys of the file into the plain fields,
+ * range-checked; the architecture's derive function (arch_*.c) then describes every layer on its own - mixer, router,
+ * FFN - because many models mix kinds of layers. The forward pass looks only at the layers. Nothing here is a string to
+ * be compared. */
 #ifndef MODEL_CONFIG_H
 #define MODEL_CONFIG_H
 
@@ -22,9 +23,11 @@ struct rope_config { /* Su 2021; scalings: Chen 2023 (linear), Meta 2024 (llama3
     double low_freq_factor, high_freq_factor;  /* llama3 */
     double original_context;                   /* llama3, yarn: positions of the original training */
     double beta_fast, beta_slow;               /* yarn */
-    double attention_factor;                   /* yarn: multiplies cosine and sine; 0: computed from factor */
+    double attention_factor;                   /* multiplies cosine and sine; 0: 1, of yarn computed from factor */
     double mscale, mscale_all_dim;             /* yarn, 0: absent */
     bool truncate;                             /* yarn: round the ramp's ends */
+    bool has_divisors;      /* GGUF: tensor rope_freqs.weight [head_dim / 2] divides the frequencies ... */
+    const float *divisors;  /* ... and bind.c puts it here, finite and > 0, before tables are made; not owned */
 };
 
 enum activation { ACT_SILU };
@@ -86,15 +89,15 @@ struct model_config {
     int n_end_tokens;
 };
 
-/* Sampling defaults of generation_config.json. */
+/* Sampling defaults of generation_config.json, or of GGUF's general.sampling keys. */
 struct generation_config {
     bool do_sample;
     float temperature, top_p, min_p, repetition_penalty;
     int top_k;
 };
 
-/* Fills `c` from the archive's config.json (and generation_config.json for the end tokens). On failure nothing is
- * owned. `config_free` releases the layers. */
+/* Fills `c` from the archive's config.json (and generation_config.json for the end tokens), or from the keys of a GGUF
+ * file. On failure nothing is owned. `config_free` releases the layers. */
 sluice_status config_read(struct model_config *c, struct generation_config *g, const struct archive *a,
                           struct failure *f);
 void config_free(struct model_config *c);
@@ -102,7 +105,12 @@ void config_free(struct model_config *c);
 int config_n_moe_layers(const struct model_config *c);
 int config_max_head_dim(const struct model_config *c);
 
-/* Tables for positions 0..n_context-1: cosine and sine [n_context, head_dim / 2], float. */
+/* Tables for positions 0..n_context-1: cosine and sine [n_context, head_dim / 2], float. With has_divisors, divisors
+ * must be set. */
 void rope_table(const struct rope_config *r, int head_dim, int n_context, float *cosine, float *sine);
+/* What multiplies cosine and sine. */
+double rope_magnitude(const struct rope_config *r);
+/* By what Llama 3's scaling divides frequency i. */
+double rope_llama3_divisor(const struct rope_config *r, int i, int head_dim);
 
 #endif

@@ -44,7 +44,11 @@ static unsigned char *pack_experts(const struct model *m, struct workspace *ws, 
     for (int i = own ? 0 : t->id; i < r->n_used; i += own ? 1 : t->n) {
         struct operand o = expert_operand(m, w, r, i, packed);
         int slot = r->begin[r->used[i]];
-        operand_pack(&o, by_slot ? x + slot * ldx : x, ldx, by_slot ? NULL : r->slot_row + slot, 0, operand_blocks(&o));
+        const float *first = by_slot ? x + slot * ldx : x;
+        const int *rows = by_slot ? NULL : r->slot_row + slot;
+        operand_pack(&o, first, ldx, rows, 0, operand_blocks(&o));
+        if (ws->collector && (!own || t->id == 0))
+            ws->collector->collect(ws->collector->context, t, w, r->used[i], first, ldx, rows, o.m, 0, w->k);
     }
     if (!own) team_barrier(t);
     return packed;
@@ -78,9 +82,10 @@ static void gate_up(const struct model *m, const struct layer *layer, struct wor
         }
         int i = (piece - n_shared) / per_expert, e = r->used[i];
         struct weight gate = expert_weight(&layer->gate, e), up = expert_weight(&layer->up, e);
-        struct operand o = expert_operand(m, &gate, r, i, packed);
+        struct operand gate_in = expert_operand(m, &gate, r, i, packed);
+        struct operand up_in = expert_operand(m, &up, r, i, packed); /* the same bytes: operands_alike */
         ptrdiff_t slot = r->begin[e] * ws->ld_act;
-        gate_up_tile(ws, &gate, &up, &o, &o, ws->gate + slot, ws->up + slot, ws->ld_act,
+        gate_up_tile(ws, &gate, &up, &gate_in, &up_in, ws->gate + slot, ws->up + slot, ws->ld_act,
                      (piece - n_shared) % per_expert, t);
     }
 }

@@ -75,7 +75,7 @@ static void deliver_logits(struct workspace *ws, const float *logits, float *out
 static void compute_logits(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     const int n = m->config.hidden_size, vocab_size = m->config.vocab_size;
-    const bool see_all = c->observer && (c->observer->wanted & 1u << SEE_LOGITS);
+    const bool see_all = (c->observer && (c->observer->wanted & 1u << SEE_LOGITS)) || ws->collector;
     float *x = ws->h;
     int begin, end;
     team_range(t, vocab_size, m->head.layout->nr, &begin, &end);
@@ -90,6 +90,8 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
                 ws->ops.rms_norm(x + j * ws->ld_hidden, ws->x + rows[j] * ws->ld_hidden, m->final_norm, n,
                                  m->config.rms_norm_eps);
             operand_pack(&o, x, ws->ld_hidden, NULL, 0, 1);
+            if (ws->collector)
+                ws->collector->collect(ws->collector->context, t, &m->head, -1, x, ws->ld_hidden, NULL, n_rows, 0, n);
             ws->bytes_read += weight_bytes(&m->head);
         }
         team_barrier(t);

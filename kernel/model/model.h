@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/team.h"
-#include "model/config.h"
+#include "model/arch.h"
 #include "ops/ops.h"
 
 struct archive;
@@ -18,6 +18,7 @@ struct weight {
     const void *data;  /* packed [n, k]; NULL: the model has no such weight, or was opened without weights */
     const float *bias; /* [n], or NULL */
     int n, k;          /* outputs, inputs */
+    enum dtype file_dtype; /* before bind_options.convert */
 };
 
 struct expert_bank { /* n_experts equal matrices, one after the other */
@@ -52,14 +53,14 @@ struct model {
     uint64_t features;       /* CPU features that kernels may use */
     struct arena arena;      /* all weights */
     uint64_t n_parameters, n_active_parameters, file_bytes, weight_bytes;
-    enum dtype main_dtype;   /* of most bytes in the files */
+    enum dtype main_dtype;   /* of most bytes, as loaded */
 };
 
 struct bind_options {
     uint64_t features;
     unsigned layout_flags; /* enum panel_choice_flags */
-    bool convert;          /* round matrices to `load_as` while packing */
-    enum dtype load_as;
+    bool convert;          /* round matrices to `load_as` while packing, where its blocks fit */
+    enum dtype load_as;    /* dtype_info()->can_encode */
     bool load_weights;     /* false: check everything, keep pointers NULL */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void (*warning)(void *context, const char *text);                           /* may be NULL */
@@ -71,6 +72,9 @@ struct bind_options {
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,
                          struct failure *f);
 void model_free(struct model *m);
+/* The type that a matrix of k inputs has after loading as `load_as`: what routes keeps its type, and so do rows that no
+ * blocks of about that size fit. */
+enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as);
 
 static inline struct weight expert_weight(const struct expert_bank *bank, int e)
 {
@@ -88,5 +92,11 @@ void model_describe_layer(const struct model *m, int layer, char *out, size_t ca
 bool model_describe_group(const struct model *m, int group, char *out, size_t cap);
 /* Bytes of one matrix as packed. */
 size_t weight_bytes(const struct weight *w);
+/* Of the types that --load-as takes, from large to small, the first with which all weights need at most `budget` bytes;
+ * the smallest if there is none. *bytes: what they need then. */
+enum dtype model_smaller_type(const struct model *m, uint64_t budget, uint64_t *bytes);
+/* A type as people type it, "q4_k", written to `out`, which is returned. */
+enum { TYPE_WORD_BYTES = 16 };
+char *model_type_word(enum dtype t, char out[TYPE_WORD_BYTES]);
 
 #endif

@@ -19,6 +19,17 @@ struct operand operand_at(const struct weight *w, int m, uint64_t features, void
     };
 }
 
+bool operands_alike(const struct weight *a, const struct weight *b, uint64_t features)
+{
+    if (a->k != b->k) return false;
+    /* Each kernel takes over at a number of rows of its own; between these numbers nothing changes. */
+    for (const struct panel_kernel *const *list = panel_kernels(); *list; list++) {
+        const struct panel_kernel *first = panel_kernel_choose(a->layout, (*list)->m_min, features);
+        if (first->pack_x != panel_kernel_choose(b->layout, (*list)->m_min, features)->pack_x) return false;
+    }
+    return true;
+}
+
 void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const int *rows, int block0, int block1)
 {
     for (int b = block0; b < block1; b++) {
@@ -52,6 +63,11 @@ void pack_group(const struct model *m, struct workspace *ws, struct thread *t, c
     size_t region_bytes = own ? ws->own_packed_bytes : ws->packed_bytes;
     unsigned char *region =
         own ? ws->own_packed + (size_t)t->id * (size_t)ws->n_regions * ws->own_packed_bytes : ws->packed;
+    if (ws->collector) {
+        int begin, end;
+        team_range(t, weights[0]->k, 1, &begin, &end);
+        ws->collector->collect(ws->collector->context, t, weights[0], -1, x, ldx, NULL, n_rows, begin, end);
+    }
     for (int i = 0; i < n_weights; i++) {
         operands[i] = operand_at(weights[i], n_rows, m->features, region);
         int same = 0;

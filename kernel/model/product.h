@@ -21,6 +21,10 @@ size_t operand_bytes(const struct weight *w, int m, uint64_t features);
 /* Describes the operand of w for m rows at `data`; packs nothing yet. */
 struct operand operand_at(const struct weight *w, int m, uint64_t features, void *data);
 
+/* True if a and b can read the same packed rows, however many: their kernels pack alike. So do all exact kernels of an
+ * instruction set, whatever the types of their weights. */
+bool operands_alike(const struct weight *a, const struct weight *b, uint64_t features);
+
 /* Packs blocks [block0, block1): row i of the operand is x + rows[i] * ldx (rows NULL: x + i * ldx). */
 void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const int *rows, int block0, int block1);
 static inline int operand_blocks(const struct operand *o) { return (o->m + ROW_BLOCK - 1) / ROW_BLOCK; }

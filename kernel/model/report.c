@@ -1,4 +1,5 @@
-/* What a model is, in lines for people. */
+/* What a model is, in lines for people, and what it would be if its weights were of another type. */
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,7 @@ void model_describe_layer(const struct model *m, int layer, char *out, size_t ca
 /* Every matrix of one layer with its name; banks count n_experts times. */
 struct named_weight {
     const char *name;
+    enum tensor_role role;
     const struct weight *weight;
     int count;
 };
@@ -77,33 +79,33 @@ enum { WEIGHTS_PER_LAYER = 15 };
 static void list_layer(const struct layer *layer, struct named_weight *out)
 {
     const struct named_weight all[WEIGHTS_PER_LAYER] = {
-        {"attention q", &layer->q, 1},
-        {"attention k", &layer->k, 1},
-        {"attention v", &layer->v, 1},
-        {"attention output", &layer->o, 1},
-        {"mlp gate", &layer->dense.gate, 1},
-        {"mlp up", &layer->dense.up, 1},
-        {"mlp down", &layer->dense.down, 1},
-        {"router", &layer->router, 1},
-        {"expert gate", &layer->gate.first, layer->gate.n_experts},
-        {"expert up", &layer->up.first, layer->up.n_experts},
-        {"expert down", &layer->down.first, layer->down.n_experts},
-        {"shared gate", &layer->shared.gate, 1},
-        {"shared up", &layer->shared.up, 1},
-        {"shared down", &layer->shared.down, 1},
-        {"shared switch", &layer->shared_switch, 1},
+        {"attention q", ROLE_Q, &layer->q, 1},
+        {"attention k", ROLE_K, &layer->k, 1},
+        {"attention v", ROLE_V, &layer->v, 1},
+        {"attention output", ROLE_O, &layer->o, 1},
+        {"mlp gate", ROLE_GATE, &layer->dense.gate, 1},
+        {"mlp up", ROLE_UP, &layer->dense.up, 1},
+        {"mlp down", ROLE_DOWN, &layer->dense.down, 1},
+        {"router", ROLE_ROUTER, &layer->router, 1},
+        {"expert gate", ROLE_EXPERT_GATE, &layer->gate.first, layer->gate.n_experts},
+        {"expert up", ROLE_EXPERT_UP, &layer->up.first, layer->up.n_experts},
+        {"expert down", ROLE_EXPERT_DOWN, &layer->down.first, layer->down.n_experts},
+        {"shared gate", ROLE_SHARED_GATE, &layer->shared.gate, 1},
+        {"shared up", ROLE_SHARED_UP, &layer->shared.up, 1},
+        {"shared down", ROLE_SHARED_DOWN, &layer->shared.down, 1},
+        {"shared switch", ROLE_SHARED_SWITCH, &layer->shared_switch, 1},
     };
     memcpy(out, all, sizeof all);
 }
 
 static bool is_same(const struct weight *a, const struct weight *b)
 {
-    return a->layout == b->layout && a->n == b->n && a->k == b->k;
+    return a->layout == b->layout && a->file_dtype == b->file_dtype && a->n == b->n && a->k == b->k;
 }
 
 static void put_group(struct line *line, const char *name, const struct weight *w, int count, uint64_t features)
 {
-    put(line, "%-16s %-4s [%d, %d] x %d -> %s (", name, dtype_info(w->layout->weight)->name, w->n, w->k, count,
+    put(line, "%-16s %-4s [%d, %d] x %d -> %s (", name, dtype_info(w->file_dtype)->name, w->n, w->k, count,
         w->layout->name);
     const struct panel_kernel *last = NULL;
     for (int m = 1; m <= 4096; m *= 2) { /* the kernels that some number of rows picks */
@@ -121,7 +123,8 @@ bool model_describe_group(const struct model *m, int group, char *out, size_t ca
     struct line line = {out, cap, 0};
     struct named_weight first[WEIGHTS_PER_LAYER], now[WEIGHTS_PER_LAYER];
     if (cap) out[0] = 0;
-    const struct named_weight whole[2] = {{"embedding", &m->embedding, 1}, {"head", &m->head, 1}};
+    const struct named_weight whole[2] = {{"embedding", ROLE_EMBEDDING, &m->embedding, 1},
+                                          {"head", ROLE_HEAD, &m->head, 1}};
     for (int i = 0; i < 2; i++)
         if (group-- == 0) {
             put_group(&line, whole[i].name, whole[i].weight, 1, m->features);
@@ -146,4 +149,51 @@ bool model_describe_group(const struct model *m, int group, char *out, size_t ca
         }
     }
     return false;
+}
+
+/* ---- other types ------------------------------------------------------------------------------------------------- */
+
+/* Bytes that a matrix would have less (or more) as `type`. */
+static int64_t saved_bytes(const struct model *m, const struct named_weight *named, enum dtype type)
+{
+    const struct weight *w = named->weight;
+    if (!w->layout) return 0;
+    const enum dtype loaded = model_load_type(named->role, w->file_dtype, w->k, type);
+    const struct panel_layout *layout = panel_layout_choose(loaded, w->n, w->k, m->features, 0);
+    return layout ? ((int64_t)weight_bytes(w) - (int64_t)layout->packed_bytes(w->n, w->k)) * named->count : 0;
+}
+
+static uint64_t bytes_as(const struct model *m, enum dtype type)
+{
+    const struct named_weight whole[2] = {{"embedding", ROLE_EMBEDDING, &m->embedding, 1},
+                                          {"head", ROLE_HEAD, &m->head, 1}};
+    struct named_weight weights[WEIGHTS_PER_LAYER];
+    int64_t saved = 0;
+    for (int i = 0; i < (m->config.tied_embeddings ? 1 : 2); i++) saved += saved_bytes(m, &whole[i], type);
+    for (int l = 0; l < m->config.n_layers; l++) {
+        list_layer(&m->layers[l], weights);
+        for (int i = 0; i < WEIGHTS_PER_LAYER; i++) saved += saved_bytes(m, &weights[i], type);
+    }
+    return (uint64_t)((int64_t)m->weight_bytes - saved);
+}
+
+enum dtype model_smaller_type(const struct model *m, uint64_t budget, uint64_t *bytes)
+{
+    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_K, DTYPE_Q4_K, DTYPE_Q3_K, DTYPE_Q2_K};
+    enum dtype smallest = types[0];
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const uint64_t needed = bytes_as(m, types[i]);
+        if (i && needed >= *bytes) continue;
+        smallest = types[i];
+        *bytes = needed;
+        if (needed <= budget) break;
+    }
+    return smallest;
+}
+
+char *model_type_word(enum dtype t, char out[TYPE_WORD_BYTES])
+{
+    snprintf(out, TYPE_WORD_BYTES, "%s", dtype_info(t)->name);
+    for (char *p = out; *p; p++) *p = (char)tolower((unsigned char)*p);
+    return out;
 }

@@ -42,10 +42,10 @@ static double yarn_frequency(const struct rope_config *r, double frequency, int 
 
 static double yarn_magnitude(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
 
-static double attention_factor(const struct rope_config *r)
+double rope_magnitude(const struct rope_config *r)
 {
-    if (r->scaling != ROPE_YARN) return 1;
     if (r->attention_factor > 0) return r->attention_factor;
+    if (r->scaling != ROPE_YARN) return 1;
     if (r->mscale > 0 && r->mscale_all_dim > 0)
         return yarn_magnitude(r->factor, r->mscale) / yarn_magnitude(r->factor, r->mscale_all_dim);
     return yarn_magnitude(r->factor, 1);
@@ -54,6 +54,7 @@ static double attention_factor(const struct rope_config *r)
 static double scaled_frequency(const struct rope_config *r, int i, int n_rot)
 {
     double frequency = 1 / pow(r->theta, 2.0 * i / n_rot);
+    if (r->divisors) frequency /= (double)r->divisors[i];
     switch (r->scaling) {
     case ROPE_DEFAULT: return frequency;
     case ROPE_LINEAR: return frequency / r->factor;
@@ -63,10 +64,16 @@ static double scaled_frequency(const struct rope_config *r, int i, int n_rot)
     return frequency;
 }
 
+double rope_llama3_divisor(const struct rope_config *r, int i, int head_dim)
+{
+    double frequency = 1 / pow(r->theta, 2.0 * i / head_dim);
+    return frequency / llama3_frequency(r, frequency);
+}
+
 void rope_table(const struct rope_config *r, int head_dim, int n_context, float *cosine, float *sine)
 {
     int half = head_dim / 2;
-    float magnitude = (float)attention_factor(r);
+    float magnitude = (float)rope_magnitude(r);
     for (int i = 0; i < half; i++) {
         float frequency = (float)scaled_frequency(r, i, head_dim);
         for (int position = 0; position < n_context; position++) {

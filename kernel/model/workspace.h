@@ -32,6 +32,17 @@ struct routing {
     int n_used;
 };
 
+/* Sees the rows that every product is about to read: the engine's calibration counts how large each input of each
+ * matrix usually is. Asked once per group of matrices that share their rows (w is the first: q for q, k and v; gate for
+ * gate and up), and once per expert in use (expert >= 0; w is its bank's first matrix). The columns [begin, end) are
+ * this call's: every thread calls with its own, in the order of passes, so that sums over rows have one order for any
+ * number of threads. Row i is x + rows[i] * ldx (rows NULL: x + i * ldx). A collector makes the head read every row. */
+struct input_collector {
+    void (*collect)(void *context, const struct thread *t, const struct weight *w, int expert, const float *x,
+                    ptrdiff_t ldx, const int *rows, int n_rows, int begin, int end);
+    void *context;
+};
+
 struct workspace {
     int max_rows, n_threads;
     int n_experts; /* of the layer with most */
@@ -67,6 +78,7 @@ struct workspace {
     unsigned char *own_scratch; /* [n_threads, own_scratch_bytes] kernels' scratch */
     size_t own_scratch_bytes;
 
+    const struct input_collector *collector; /* NULL: nobody counts */
     const float *cosine, *sine; /* RoPE tables [n_context, head_dim / 2] */
     struct ops ops;
 

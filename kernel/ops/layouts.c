@@ -1,5 +1,5 @@
-/* The packed layouts of float matrices: size, packing, and reading one row back. What they look like is drawn in
- * panel.h; nothing here depends on an instruction set, since packing is bound by memory once it moves whole lines.
+/* The packed layouts: size, packing, and reading one row back. What they look like is drawn in panel.h; nothing here
+ * depends on an instruction set, since packing is bound by memory once it moves whole lines.
  *
  * Sizes of a matrix fit in size_t because the caller has already found room for the file's matrix. */
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "base/float16.h"
 #include "ops/assume.h"
 #include "ops/variants.h"
+#include "quant/codec.h"
 
 enum { PANEL_ROWS = 16 };
 
@@ -146,3 +147,57 @@ const struct panel_layout layout_f32_rows = {
     .name = "f32_rows", .weight = DTYPE_F32, .nr = BLAS_ROWS, .kr = 1,
     .packed_bytes = f32_rows_packed_bytes, .pack = f32_rows_pack, .get_row = f32_rows_get_row,
 };
+
+/* ---- <format>_rows: blocks in the file's own order. Zero bytes are zeros in every format, so padding rows are
+ * finite. ---- */
+
+/* Elements of a row with its last block whole: only F8_B128 may end within one. */
+static size_t whole_blocks(enum dtype format, int k)
+{
+    return round_up((size_t)k, (size_t)dtype_info(format)->elements_per_block);
+}
+
+static size_t block_rows_packed_bytes(enum dtype format, int n, int k)
+{
+    return round_up((size_t)n, PANEL_ROWS) * blocks_bytes(format, whole_blocks(format, k));
+}
+
+static void block_rows_pack(enum dtype format, void *dst, const void *src, size_t src_row_bytes, int row0, int row1,
+                            int n, int k)
+{
+    ASSUME(row0 >= 0 && row0 % PANEL_ROWS == 0 && row1 <= n && (row1 % PANEL_ROWS == 0 || row1 == n));
+    size_t row_bytes = blocks_bytes(format, whole_blocks(format, k));
+    unsigned char *to = (unsigned char *)dst + (size_t)row0 * row_bytes;
+    const unsigned char *from = src;
+    for (int row = row0; row < row1; row++, to += row_bytes, from += src_row_bytes) memcpy(to, from, row_bytes);
+    memset(to, 0, (round_up((size_t)row1, PANEL_ROWS) - (size_t)row1) * row_bytes);
+}
+
+static void block_rows_get_row(enum dtype format, float *y, const void *w, int row, int k)
+{
+    size_t elements = (size_t)dtype_info(format)->elements_per_block, whole = (size_t)k / elements * elements;
+    const unsigned char *blocks = w;
+    blocks += (size_t)row * blocks_bytes(format, whole_blocks(format, k));
+    if (whole) quant_decode(format, y, blocks, whole);
+    if (whole == (size_t)k) return;
+    float last[DTYPE_MAX_BLOCK_ELEMENTS];
+    quant_decode(format, last, blocks + blocks_bytes(format, whole), elements);
+    memcpy(y + whole, last, ((size_t)k - whole) * sizeof(float));
+}
+
+#define FORMAT(id, type, elements)                                                                                \
+    static size_t id##_packed_bytes(int n, int k) { return block_rows_packed_bytes(DTYPE_##type, n, k); }         \
+    static void id##_pack(void *dst, const void *src, size_t src_row_bytes, int row0, int row1, int n, int k)     \
+    {                                                                                                             \
+        block_rows_pack(DTYPE_##type, dst, src, src_row_bytes, row0, row1, n, k);                                 \
+    }                                                                                                             \
+    static void id##_get_row(float *y, const void *w, int row, int k)                                             \
+    {                                                                                                             \
+        block_rows_get_row(DTYPE_##type, y, w, row, k);                                                           \
+    }                                                                                                             \
+    const struct panel_layout layout_##id##_rows = {                                                              \
+        .name = #id "_rows", .weight = DTYPE_##type, .nr = PANEL_ROWS,                                            \
+        .kr = DTYPE_##type == DTYPE_F8_B128 ? 1 : (elements),                                                     \
+        .packed_bytes = id##_packed_bytes, .pack = id##_pack, .get_row = id##_get_row,                            \
+    };
+#include "quant/formats.inc"

@@ -7,7 +7,13 @@
  * A float panel of 16 rows, layout "f32_r16" (one column is one vector, so no horizontal sum is needed):
  *     byte 0:  w[0][0] w[1][0] ... w[15][0]   w[0][1] w[1][1] ... w[15][1]   ...   w[15][k-1]     next panel
  * and of 16-bit floats in pairs, layout "bf16_r16k2" (k odd: the last partner is zero):
- *     byte 0:  w[0][0] w[0][1] w[1][0] w[1][1] ... w[15][0] w[15][1]   w[0][2] w[0][3] ... */
+ *     byte 0:  w[0][0] w[0][1] w[1][0] w[1][1] ... w[15][0] w[15][1]   w[0][2] w[0][3] ...
+ *
+ * Quantised blocks as the file has them, layouts "q4_k_rows" and so on for every line of quant/formats.inc (blocks are
+ * drawn in quant/blocks.h). Row r begins at byte r * b * bytes_per_block, b = k / elements_per_block; rows from n up to
+ * the next multiple of 16 are zero bytes, zeros in every format. Only rows of F8_B128 may end within a block: b is then
+ * rounded up, and the rest of the last block is ignored.
+ *     byte 0:  block[0][0] block[0][1] ... block[0][b-1]   block[1][0] ...   block[n-1][b-1]   zeros */
 #ifndef OPS_PANEL_H
 #define OPS_PANEL_H
 
@@ -20,8 +26,8 @@
 struct panel_layout {
     const char *name;  /* "bf16_r16k2": weight dtype, rows per panel, interleave along k */
     enum dtype weight; /* the file's dtype that it accepts */
-    int nr, kr;        /* rows per panel; k must be a multiple of kr (floats: 1, an odd k is padded).
-                        * n is padded to nr with zero rows */
+    int nr, kr;        /* rows per panel; k must be a multiple of kr (floats: 1, an odd k is padded; blocks: their
+                        * elements, but 1 for F8_B128). n is padded to nr with zero rows */
     size_t (*packed_bytes)(int n, int k);
     /* Packs rows [row0, row1) of the file's matrix (row0 a multiple of nr; row1 too, or n): src points at row row0,
      * rows are src_row_bytes apart, elements little-endian and maybe unaligned; dst is the start of the WHOLE packed
@@ -43,8 +49,8 @@ struct panel_kernel {
     size_t (*scratch_bytes)(int k);
     /* y[t * ldy + r] = sum_k w[r][k] x[t][k] for row0 <= r < row1, t < m. row0, row1 multiples of nr: the last panel
      * writes its padding rows too, so y's rows hold n rounded up to nr (a layout with nr > 16 is only chosen for n that
-     * is a multiple of it). scratch: one per thread. Float kernels: fused
-     * multiply-adds in ascending k from zero within blocks of MATMUL_K_BLOCK, block sums added in order. */
+     * is a multiple of it). scratch: one per thread. Float kernels, which include those that decode blocks to floats:
+     * fused multiply-adds in ascending k from zero within blocks of MATMUL_K_BLOCK, block sums added in order. */
     void (*run)(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k,
                 void *scratch);
 };
@@ -54,7 +60,8 @@ enum { MAX_KERNELS_PER_LAYOUT = 8 };
 enum panel_choice_flags { PANEL_BLAS = 1 }; /* prefer the OpenBLAS kernel and its row-major layout where there is one */
 
 /* The best layout for this matrix on a machine with `features`: the first of the dtype's ordered candidates that has
- * a usable kernel. NULL: no layout takes this dtype. Never fails for F32, F16, BF16. */
+ * a usable kernel. NULL: no layout takes this dtype, or k is not a multiple of its block. Never NULL for a weight type
+ * (dtype_info) whose block divides k; for F32, F16, BF16 and F8_B128 that is any k. */
 const struct panel_layout *panel_layout_choose(enum dtype weight, int n, int k, uint64_t features, unsigned flags);
 
 /* The kernel for m rows (m >= 1): of the usable kernels of the layout, best first, the first with m_min <= m. */

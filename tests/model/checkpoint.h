@@ -17,7 +17,7 @@ void config_write(const struct test_folder *folder, const struct edit *edits);
 
 /* ---- checkpoints: layer 0 has experts, layer 1 a dense MLP where the family allows it ---------------------------- */
 
-enum checkpoint_family { QWEN2_MOE, MIXTRAL };
+enum checkpoint_family { QWEN2_MOE, MIXTRAL, LLAMA }; /* Llama: both layers dense, all biases */
 enum checkpoint_form { EXPERT_BY_EXPERT, FUSED_EXPERTS };
 enum {
     CHECKPOINT_HIDDEN = 24,
@@ -35,6 +35,8 @@ enum {
 
 struct checkpoint {
     struct test_folder folder;
+    enum checkpoint_family family;
+    int head_dim;
     const char *dtype;
     struct test_tensor tensors[CHECKPOINT_MAX_TENSORS]; /* data owned */
     char names[CHECKPOINT_MAX_TENSORS][96];
@@ -53,6 +55,12 @@ struct test_tensor *checkpoint_add(struct checkpoint *c, const char *name, int n
 void checkpoint_write(struct checkpoint *c);  /* config.json and model.safetensors */
 void checkpoint_remove(struct checkpoint *c); /* twice is fine */
 
+/* How a GGUF file has the experts: one tensor per matrix, gate and up in one, or one per expert as in old files. */
+enum gguf_form { GGUF_STACKED, GGUF_MERGED, GGUF_EXPERT_BY_EXPERT };
+/* Writes the same model (made EXPERT_BY_EXPERT) as "model.gguf" in the folder, q and k in the order of rows that the
+ * family has there. */
+void checkpoint_write_gguf(struct checkpoint *c, enum gguf_form form);
+
 /* The values of one part of a model, before rounding to the dtype: [n], in about [-1, 1]. `part` is the name that the
  * tensor has expert by expert, "model.layers.0.mlp.experts.3.gate_proj.weight". */
 void checkpoint_values(const char *part, float *out, size_t n);
@@ -70,6 +78,9 @@ struct bound {
     uint64_t progress_done, progress_total; /* as reported last */
 };
 
+/* Binding with all that this machine has, and what the callbacks report kept in b. */
+struct bind_options bound_options(struct bound *b);
+void bind_path_with(struct bound *b, const char *path, int n_threads, const struct bind_options *options);
 /* Opens the folder, binds it with all that this machine has, and closes the archive. Free with model_free if good. */
 void bind_path(struct bound *b, const char *path, int n_threads, bool load_weights);
 /* A folder of tests/golden/models, which must bind. */

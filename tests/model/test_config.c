@@ -416,7 +416,7 @@ Test(config, C22_layer_types_has_one_known_name_per_layer)
         {{{"layer_types", "[]"}}, "layer_types: found an array of 0 entries, expected an array of 4 layers"},
         {{{"layer_types", "[" FULL "," FULL "," FULL "," FULL "," FULL "]"}},
          "layer_types: found an array of 5 entries, expected an array of 4 layers"},
-        {{{"layer_types", "7"}}, "layer_types: found an integer of 0 entries, expected an array of 4 layers"},
+        {{{"layer_types", "7"}}, "layer_types: found 7, expected an array of layers"},
         {{{"layer_types", "[" FULL "," FULL ",\"linear_attention\"," FULL "]"}},
          "layer_types[2]: found \"linear_attention\", expected \"full_attention\" or \"sliding_attention\""},
         {{{"layer_types", "[" FULL ",1," FULL "," FULL "]"}},
@@ -441,7 +441,7 @@ Test(config, C23_dense_layers_and_the_sparse_step_are_checked)
 /* ---- architecture and foreign keys ------------------------------------------------------------------------------- */
 
 #define KNOWN                                                                                                \
-    "(known: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, OlmoeForCausalLM, Qwen2ForCausalLM, " \
+    "(known: MixtralForCausalLM, MistralForCausalLM, LlamaForCausalLM, OlmoeForCausalLM, Qwen2ForCausalLM, " \
     "Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM)"
 
 Test(config, C27_the_architecture_is_known)
@@ -460,7 +460,7 @@ Test(config, C27_the_architecture_is_known)
          "architectures: found an array of 2, expected an array of one string"},
         {{{"architectures", "[7]"}}, "architectures: found an array of 1, expected an array of one string"},
         {{{"architectures", "\"LlamaForCausalLM\""}},
-         "architectures: found a string of 0, expected an array of one string"},
+         "architectures: found \"LlamaForCausalLM\", expected an array of one string"},
         {{{"architectures", NULL}, {"model_type", NULL}}, "architectures: missing, and so is model_type"},
         {{{"architectures", "null"}, {"model_type", "7"}}, "architectures: missing, and so is model_type"},
     };
@@ -482,19 +482,39 @@ Test(config, each_family_is_found_by_either_name)
     }
 }
 
+#define METHODS "\"fp8\" or \"mxfp4\", or no quantization"
+
 Test(config, C24_quantised_weights_and_other_activations_are_unsupported)
 {
     static const struct bad_row rows[] = {
         {{{"hidden_act", "\"gelu\""}}, "hidden_act: found \"gelu\", expected \"silu\""},
         {{{"hidden_act", "3"}}, "hidden_act: found 3, expected \"silu\""},
         {{{"quantization_config", "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":0}"}},
-         "quantization_config.quant_method: found \"gptq\", expected weights in F32, F16 or BF16"},
-        {{{"quantization_config", "{\"quant_method\":\"fp8\"}"}},
-         "quantization_config.quant_method: found \"fp8\", expected weights in F32, F16 or BF16"},
+         "quantization_config.quant_method: found \"gptq\", expected " METHODS},
+        {{{"quantization_config", "{\"quant_method\":8}"}},
+         "quantization_config.quant_method: found 8, expected " METHODS},
+        {{{"quantization_config", "{\"bits\":8}"}}, "quantization_config: found an object, expected " METHODS},
+        {{{"quantization_config", "{\"quant_method\":\"fp8\",\"weight_block_size\":[128,64]}"}},
+         "quantization_config.weight_block_size: found 64, expected [128, 128]"},
+        {{{"quantization_config", "{\"quant_method\":\"fp8\",\"weight_block_size\":[128]}"}},
+         "quantization_config.weight_block_size: found an array, expected [128, 128]"},
+        {{{"quantization_config", "{\"quant_method\":\"fp8\",\"weight_block_size\":128}"}},
+         "quantization_config.weight_block_size: found 128, expected [128, 128]"},
+        {{{"quantization_config", "{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}"}},
+         "quantization_config.fmt: found \"e5m2\", expected \"e4m3\""},
     };
     ALL_REFUSED(rows, SLUICE_UNSUPPORTED);
-    ACCEPTED({"quantization_config", "null"}, {"hidden_act", NULL});
-    config_free(&config);
+    static const char *const good[] = {
+        "null",
+        "{\"quant_method\":\"fp8\"}",
+        "{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
+        "{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"activation_scheme\":\"dynamic\",\"weight_block_size\":[128,128]}",
+        "{\"quant_method\":\"mxfp4\",\"modules_to_not_convert\":[\"lm_head\"]}",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        ACCEPTED({"quantization_config", good[i]}, {"hidden_act", NULL});
+        config_free(&config);
+    }
 }
 
 /* ---- end tokens and sampling defaults ---------------------------------------------------------------------------- */

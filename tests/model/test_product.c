@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/float16.h"
+#include "quant/codec.h"
 #include "tests/support/compare.h"
 #include "tests/support/rng.h"
 
@@ -43,7 +44,7 @@ static void store(enum dtype type, void *to, size_t i, float *value)
 static void bench_make(struct bench *b, enum dtype type, int n, int k, int max_m, uint64_t features, unsigned flags)
 {
     struct rng rng = rng_seed((uint64_t)(n * 1000 + k));
-    const size_t elements = (size_t)n * (size_t)k, size = dtype_info(type)->bytes_per_block;
+    const size_t elements = (size_t)n * (size_t)k, row_bytes = blocks_bytes(type, (size_t)k);
     *b = (struct bench){.features = features, .max_m = max_m, .ldx = k + 3};
     b->values = room(elements * sizeof(float));
     b->bias = room((size_t)n * sizeof(float));
@@ -51,12 +52,17 @@ static void bench_make(struct bench *b, enum dtype type, int n, int k, int max_m
     rng_fill(&rng, b->values, elements, -1, 1);
     rng_fill(&rng, b->bias, (size_t)n, -1, 1);
     rng_fill(&rng, b->x, (size_t)max_m * (size_t)b->ldx, -1, 1);
-    char *source = room(elements * size);
-    for (size_t i = 0; i < elements; i++) store(type, source, i, &b->values[i]);
+    char *source = room((size_t)n * row_bytes);
+    if (dtype_info(type)->is_float) {
+        for (size_t i = 0; i < elements; i++) store(type, source, i, &b->values[i]);
+    } else {
+        quant_encode(type, source, b->values, elements, NULL);
+        quant_decode(type, b->values, source, elements);
+    }
     b->w = (struct weight){.layout = panel_layout_choose(type, n, k, features, flags), .n = n, .k = k};
     cr_assert_not_null(b->w.layout);
     void *packed = room(b->w.layout->packed_bytes(n, k));
-    b->w.layout->pack(packed, source, (size_t)k * size, 0, n, n, k);
+    b->w.layout->pack(packed, source, row_bytes, 0, n, n, k);
     b->w.data = packed;
     free(source);
 }
@@ -247,7 +253,7 @@ Test(product, openblas_takes_only_matrices_that_fill_its_panels)
 
 /* ---- one input for several weights ------------------------------------------------------------------------------- */
 
-enum { GROUP = 4, GROUP_N = 48, GROUP_K = 36, GROUP_M = 150, GROUP_LD = GROUP_N + 16 };
+enum { GROUP = 4, GROUP_N = 48, GROUP_K = 96, GROUP_M = 150, GROUP_LD = GROUP_N + 16 };
 
 struct group {
     struct bench b[GROUP];
@@ -271,10 +277,8 @@ static void run_group(struct thread *t, void *context)
     }
 }
 
-/* Weights of three types, two of one type: all read the same rows, packed by the team or by every thread for itself. */
-Test(product, a_group_gives_what_each_weight_gives_alone)
+static void check_group(const enum dtype *group_types)
 {
-    static const enum dtype group_types[GROUP] = {DTYPE_F32, DTYPE_BF16, DTYPE_F32, DTYPE_F16};
     static const int ms[] = {1, 2, 64, GROUP_M}, threads[] = {1, 2, 3};
     struct group g = {.model.features = cpu_features(NULL)};
     for (int i = 0; i < GROUP; i++) {
@@ -285,7 +289,11 @@ Test(product, a_group_gives_what_each_weight_gives_alone)
     }
     g.ws.n_regions = MAX_GROUP;
     g.ws.packed_bytes = 64 * 1024;
-    g.ws.own_packed_bytes = g.ws.own_scratch_bytes = 4096;
+    g.ws.own_packed_bytes = 4096;
+    for (int i = 0; i < GROUP; i++) { /* of any number of rows */
+        size_t bytes = panel_kernel_choose(g.weights[i]->layout, 1, g.model.features)->scratch_bytes(GROUP_K);
+        if (bytes > g.ws.own_scratch_bytes) g.ws.own_scratch_bytes = (bytes + 63) & ~(size_t)63;
+    }
     g.ws.packed = room(MAX_GROUP * g.ws.packed_bytes);
     g.ws.own_packed = room(3 * MAX_GROUP * g.ws.own_packed_bytes);
     g.ws.own_scratch = room(3 * g.ws.own_scratch_bytes);
@@ -309,4 +317,36 @@ Test(product, a_group_gives_what_each_weight_gives_alone)
     free(g.ws.packed);
     free(g.ws.own_packed);
     free(g.ws.own_scratch);
+}
+
+/* Weights of three types, two of one type: all read the same rows, packed by the team or by every thread for itself. */
+Test(product, a_group_gives_what_each_weight_gives_alone)
+{
+    static const enum dtype floats[GROUP] = {DTYPE_F32, DTYPE_BF16, DTYPE_F32, DTYPE_F16};
+    static const enum dtype mixed[GROUP] = {DTYPE_Q4_0, DTYPE_F32, DTYPE_Q8_0, DTYPE_Q4_0};
+    check_group(floats);
+    check_group(mixed);
+}
+
+/* What lets the gate and the up of an expert be of different types. */
+Test(product, weights_of_all_types_read_the_same_packed_rows)
+{
+    enum { N = 256, K = 256 };
+    uint64_t features[2] = {0, cpu_features(NULL)};
+    for (int f = 0; f < 2; f++) {
+        struct weight plain = {.n = N, .k = K, .layout = panel_layout_choose(DTYPE_BF16, N, K, features[f], 0)};
+        for (int type = 0; type < N_DTYPES; type++) {
+            if (!dtype_info((enum dtype)type)->is_weight) continue;
+            struct weight w = {.n = N, .k = K, .layout = panel_layout_choose((enum dtype)type, N, K, features[f], 0)};
+            cr_expect(operands_alike(&plain, &w, features[f]), "%s", w.layout->name);
+            w.k = K / 2;
+            cr_expect_not(operands_alike(&plain, &w, features[f]));
+        }
+    }
+#ifdef SLUICE_BLAS
+    struct weight own = {.n = N, .k = K, .layout = panel_layout_choose(DTYPE_BF16, N, K, features[1], PANEL_BLAS)};
+    struct weight blas = {.n = N, .k = K, .layout = panel_layout_choose(DTYPE_F32, N, K, features[1], PANEL_BLAS)};
+    cr_assert_str_eq(blas.layout->name, "f32_rows");
+    cr_expect_not(operands_alike(&own, &blas, features[1]));
+#endif
 }

@@ -1,5 +1,6 @@
 /* Lines about a model for people: what they say, and that they never leave their room. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,4 +70,88 @@ Test(report, every_matrix_belongs_to_one_group)
     cr_expect_eq(n_matrices, 2 + 4 * c->n_layers + 3 * n_dense + n_moe * (1 + 3 * n_experts + 3 + 1));
     cr_expect(!model_describe_group(&bound.model, n_groups + 1, line, sizeof line));
     cr_expect_str_eq(line, "");
+}
+
+/* ---- other types ------------------------------------------------------------------------------------------------- */
+
+static void bind_file(const char *name, bool convert, enum dtype load_as)
+{
+    char path[512];
+    struct bind_options options = bound_options(&bound);
+    options.convert = convert;
+    options.load_as = load_as;
+    options.load_weights = false;
+    snprintf(path, sizeof path, "%s/golden/%s", SLUICE_TEST_DIR, name);
+    bind_path_with(&bound, path, 1, &options);
+    cr_assert_eq((int)bound.status, (int)SLUICE_OK, "%s", bound.failure.text);
+}
+
+static bool has_group(const char *begin)
+{
+    char line[512];
+    for (int i = 0; model_describe_group(&bound.model, i, line, sizeof line); i++)
+        if (strncmp(line, begin, strlen(begin)) == 0) return true;
+    return false;
+}
+
+Test(report, groups_name_the_type_of_the_file_and_the_layout_of_the_memory)
+{
+    bind_file("models/qwen2-moe-window-hub", true, DTYPE_Q8_0);
+    cr_expect(has_group("expert gate      BF16 [16, 32] x 20 -> q8_0_rows ("));
+    cr_expect(has_group("expert down      BF16 [32, 16] x 20 -> bf16_r16k2 ("), "inputs that no block fits");
+    cr_expect(has_group("router           BF16 [5, 32] x 4 -> bf16_r16k2 ("), "routers keep their type");
+    cr_expect(has_group("shared switch    BF16 [1, 32] x 4 -> bf16_r16k2 ("));
+    model_free(&bound.model);
+    bind_file("gguf/qwen3-moe-q4_k_m.gguf", false, DTYPE_F32);
+    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q4_k_rows ("));
+    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q6_k_rows ("), "a group per type of the file");
+    model_free(&bound.model);
+    bind_file("gguf/qwen3-moe-q4_k_m.gguf", true, DTYPE_Q8_0);
+    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q8_0_rows ("));
+    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q8_0_rows ("));
+}
+
+/* What is forecast for a type is what the model needs when it is loaded so. */
+Test(report, a_smaller_type_needs_what_was_forecast)
+{
+    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_K, DTYPE_Q4_K, DTYPE_Q3_K, DTYPE_Q2_K};
+    static const char *const files[] = {"gguf/qwen3-moe-q4_k_m.gguf", "gguf/llama3-f32.gguf",
+                                        "models/qwen2-moe-window-hub"};
+    for (int i = 0; i < 3; i++) {
+        uint64_t needed[6], bytes = 0, least = UINT64_MAX;
+        for (int t = 0; t < 6; t++) {
+            bind_file(files[i], true, types[t]);
+            needed[t] = bound.model.weight_bytes;
+            if (needed[t] < least) least = needed[t];
+            model_free(&bound.model);
+        }
+        bind_file(files[i], false, DTYPE_F32);
+        cr_expect_eq((int)model_smaller_type(&bound.model, UINT64_MAX, &bytes), (int)DTYPE_Q8_0);
+        cr_expect_eq(bytes, needed[0]);
+        for (int t = 0; t < 6; t++) {
+            int first = 0;
+            while (needed[first] > needed[t]) first++;
+            cr_expect_eq((int)model_smaller_type(&bound.model, needed[t], &bytes), (int)types[first],
+                         "%s, budget of %s", files[i], dtype_info(types[t])->name);
+            cr_expect_eq(bytes, needed[first]);
+        }
+        model_smaller_type(&bound.model, least - 1, &bytes);
+        cr_expect_eq(bytes, least, "nothing fits: the smallest");
+        model_free(&bound.model);
+    }
+    bind_file("gguf/qwen3-moe-q4_k_m.gguf", false, DTYPE_F32);
+    uint64_t bytes = 0;
+    cr_expect_eq((int)model_smaller_type(&bound.model, 0, &bytes), (int)DTYPE_Q2_K);
+}
+
+Test(report, types_are_spelt_as_people_type_them)
+{
+    char word[TYPE_WORD_BYTES];
+    enum dtype type;
+    for (int t = 0; t < N_DTYPES; t++) {
+        if (!dtype_info((enum dtype)t)->can_encode) continue;
+        cr_expect(dtype_from_word(model_type_word((enum dtype)t, word), &type) && type == (enum dtype)t, "%s", word);
+    }
+    cr_expect_str_eq(model_type_word(DTYPE_Q4_K, word), "q4_k");
+    cr_expect_str_eq(model_type_word(DTYPE_BF16, word), "bf16");
 }

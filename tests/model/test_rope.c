@@ -76,12 +76,13 @@ Test(rope, positions)
 /* ---- Llama 3 ----------------------------------------------------------------------------------------------------- */
 
 /* Divisor 1 below `first`, then the ramp, then the factor. */
-static void expect_divisors(const struct rope_config *r, int head_dim, int first, const double *ramp, int n_ramp)
+static void expect_divisors(const struct rope_config *r, int head_dim, int first, const double *ramp, int n_ramp,
+                            double factor)
 {
     struct spectrum s = spectrum_of(r, head_dim);
     for (int i = 0; i < head_dim / 2; i++) {
         double divisor = plain(r->theta, i, head_dim) / s.frequency[i];
-        double expected = i < first ? 1 : i < first + n_ramp ? ramp[i - first] : r->factor;
+        double expected = i < first ? 1 : i < first + n_ramp ? ramp[i - first] : factor;
         expect_close(divisor, expected, 1e-6, "divisor", i);
     }
 }
@@ -95,7 +96,7 @@ Test(rope, llama_3_1_8b)
                             .low_freq_factor = 1,
                             .high_freq_factor = 4,
                             .original_context = 8192};
-    expect_divisors(&r, 128, 29, ramp, 6);
+    expect_divisors(&r, 128, 29, ramp, 6, 8);
 }
 
 Test(rope, llama_3_2_1b)
@@ -107,7 +108,57 @@ Test(rope, llama_3_2_1b)
                             .low_freq_factor = 1,
                             .high_freq_factor = 4,
                             .original_context = 8192};
-    expect_divisors(&r, 64, 15, ramp, 3);
+    expect_divisors(&r, 64, 15, ramp, 3, 32);
+}
+
+/* GGUF files carry the divisors themselves: the same frequencies, but for the rounding of the divisors to float. */
+Test(rope, divisors_of_a_file_stand_for_llama_3)
+{
+    static const struct {
+        int head_dim, first, n_ramp;
+        double factor, ramp[6];
+    } rows[] = {
+        {128, 29, 6, 8, {1.207484, 1.553415, 2.026313, 2.694530, 3.684253, 5.257327}},
+        {64, 15, 3, 32, {1.651329, 3.292262, 9.666729}},
+    };
+    for (int k = 0; k < 2; k++) {
+        const int head_dim = rows[k].head_dim, half = head_dim / 2;
+        float divisors[MAX_HALF];
+        for (int i = 0; i < half; i++)
+            divisors[i] = i < rows[k].first                    ? 1.0f
+                          : i < rows[k].first + rows[k].n_ramp ? (float)rows[k].ramp[i - rows[k].first]
+                                                               : (float)rows[k].factor;
+        struct rope_config computed = {.scaling = ROPE_LLAMA3,
+                                       .theta = 5e5,
+                                       .factor = rows[k].factor,
+                                       .low_freq_factor = 1,
+                                       .high_freq_factor = 4,
+                                       .original_context = 8192};
+        struct rope_config stored = {.theta = 5e5, .factor = 1, .has_divisors = true, .divisors = divisors};
+        expect_divisors(&stored, head_dim, rows[k].first, rows[k].ramp, rows[k].n_ramp, rows[k].factor);
+        for (int i = 0; i < half; i++)
+            expect_close((double)divisors[i], rope_llama3_divisor(&computed, i, head_dim), 1e-6, "divisor", i);
+    }
+}
+
+/* As loaders of such files do: first the divisor, then the scaling. */
+Test(rope, divisors_come_before_a_scaling)
+{
+    static const float divisors[] = {1, 2, 4, 8};
+    struct rope_config r = {.scaling = ROPE_LINEAR, .theta = 1e4, .factor = 2.5, .divisors = divisors};
+    struct spectrum s = spectrum_of(&r, 8);
+    for (int i = 0; i < 4; i++)
+        expect_close(s.frequency[i], plain(1e4, i, 8) / (double)divisors[i] / 2.5, 3e-7, "frequency", i);
+}
+
+Test(rope, a_magnitude_may_stand_without_yarn)
+{
+    struct rope_config r = {.scaling = ROPE_LINEAR, .theta = 1e4, .factor = 2, .attention_factor = 0.75};
+    struct spectrum s = spectrum_of(&r, 8);
+    for (int i = 0; i < 4; i++) expect_close(s.magnitude[i], 0.75, 3e-7, "magnitude", i);
+    cr_expect_eq(rope_magnitude(&r), 0.75);
+    r.attention_factor = 0;
+    cr_expect_eq(rope_magnitude(&r), 1.0);
 }
 
 /* ---- YaRN -------------------------------------------------------------------------------------------------------- */

@@ -7,17 +7,24 @@
 
 #include "base/float16.h"
 #include "ops/variants.h"
+#include "quant/codec.h"
 #include "tests/ops/ops_cases.h"
 #include "tests/support/compare.h"
 #include "tests/support/guarded_buffer.h"
 #include "tests/support/rng.h"
 
+/* Floats: every combination. */
 static const int test_n[] = {1, 15, 16, 17, 48, 100}, test_k[] = {1, 2, 3, 31, 64, 511, 512, 513, 1100};
 static const int test_m[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 33, 125};
+/* Blocks: k is one block, 512, and a block more, with each m; the tiles are those of the floats. */
+static const int block_n[] = {1, 17, 48, 100}, block_m[] = {1, 2, 15, 16, 17, 64};
 enum {
     N_TEST_N = sizeof test_n / sizeof test_n[0],
     N_TEST_K = sizeof test_k / sizeof test_k[0],
     N_TEST_M = sizeof test_m / sizeof test_m[0],
+    N_BLOCK_N = sizeof block_n / sizeof block_n[0],
+    N_BLOCK_K = 3,
+    N_BLOCK_M = sizeof block_m / sizeof block_m[0],
     MAX_PRODUCTS = 1500000, /* beyond, scalar takes long and no new case is met */
 };
 
@@ -28,36 +35,81 @@ struct problem {
     struct guarded_buffer file, packed, x; /* x [m, k] */
 };
 
-static size_t element_bytes(const struct panel_layout *layout) { return layout->weight == DTYPE_F32 ? 4 : 2; }
+static bool is_float(const struct panel_layout *layout) { return dtype_info(layout->weight)->is_float; }
+
+/* k rounded up to what the layout takes. */
+static int fitting_k(const struct panel_layout *layout, int k)
+{
+    return (k + layout->kr - 1) / layout->kr * layout->kr;
+}
+
+static void fill_floats(struct rng *rng, enum dtype type, void *file, float *weight, size_t count, bool awkward)
+{
+    if (awkward) {
+        rng_fill_awkward(rng, weight, count);
+    } else {
+        rng_fill(rng, weight, count, -1.0f, 1.0f);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = 0;
+        if (type == DTYPE_F16) half = float_to_fp16(weight[i]), weight[i] = fp16_to_float(half);
+        if (type == DTYPE_BF16) half = float_to_bf16(weight[i]), weight[i] = bf16_to_float(half);
+        memcpy((char *)file + i * dtype_info(type)->bytes_per_block,
+               type == DTYPE_F32 ? (void *)&weight[i] : (void *)&half, dtype_info(type)->bytes_per_block);
+    }
+}
+
+/* One block of random bytes: any (scales may be infinite or NaN), or one whose numbers are of a usual size. */
+static void fill_block(struct rng *rng, enum dtype type, unsigned char *block, bool any)
+{
+    const struct dtype_info *info = dtype_info(type);
+    float y[DTYPE_MAX_BLOCK_ELEMENTS];
+    for (bool usual = false; !usual;) {
+        bool small = true, large = false; /* NaN is large */
+        for (size_t i = 0; i < info->bytes_per_block; i++) block[i] = (unsigned char)rng_next(rng);
+        quant_decode(type, y, block, (size_t)info->elements_per_block);
+        for (int i = 0; i < info->elements_per_block; i++) {
+            small &= fabsf(y[i]) < 0x1p-10f;
+            large |= !(fabsf(y[i]) <= 0x1p10f);
+        }
+        usual = any || (!small && !large);
+    }
+}
 
 static struct problem problem_make(const struct panel_layout *layout, int n, int k, int m, bool awkward, uint64_t seed)
 {
     struct rng rng = rng_seed(seed);
-    size_t element = element_bytes(layout), count = (size_t)n * (size_t)k;
+    const struct dtype_info *type = dtype_info(layout->weight);
+    size_t elements = (size_t)type->elements_per_block, whole_k = ((size_t)k + elements - 1) / elements * elements;
+    size_t row_bytes = blocks_bytes(layout->weight, whole_k), count = (size_t)n * (size_t)k;
     struct problem p = {.n = n, .k = k, .m = m, .n_padded = (n + layout->nr - 1) / layout->nr * layout->nr};
+    float *row = malloc(whole_k * sizeof(float));
     p.weight = malloc(count * sizeof(float));
-    if (!p.weight) abort();
-    p.file = guarded_make(count * element, 0);
+    if (!p.weight || !row) abort();
+    p.file = guarded_make(row_bytes * (size_t)n, 0);
     p.packed = guarded_make(layout->packed_bytes(n, k), READ_SLACK);
     p.x = guarded_make((size_t)m * (size_t)k * sizeof(float), READ_SLACK);
     if (awkward) {
-        rng_fill_awkward(&rng, p.weight, count);
         rng_fill_awkward(&rng, p.x.data, (size_t)m * (size_t)k);
     } else {
-        rng_fill(&rng, p.weight, count, -1.0f, 1.0f);
         rng_fill(&rng, p.x.data, (size_t)m * (size_t)k, -1.0f, 1.0f);
     }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t half = 0;
-        if (layout->weight == DTYPE_F16) half = float_to_fp16(p.weight[i]), p.weight[i] = fp16_to_float(half);
-        if (layout->weight == DTYPE_BF16) half = float_to_bf16(p.weight[i]), p.weight[i] = bf16_to_float(half);
-        memcpy((char *)p.file.data + i * element, element == 4 ? (void *)&p.weight[i] : (void *)&half, element);
+    if (type->is_float) {
+        fill_floats(&rng, layout->weight, p.file.data, p.weight, count, awkward);
+    } else {
+        for (int r = 0; r < n; r++) {
+            unsigned char *blocks = (unsigned char *)p.file.data + (size_t)r * row_bytes;
+            for (size_t at = 0; at < row_bytes; at += type->bytes_per_block)
+                fill_block(&rng, layout->weight, blocks + at, awkward && r % 2);
+            quant_decode(layout->weight, row, blocks, whole_k);
+            memcpy(p.weight + (size_t)r * (size_t)k, row, (size_t)k * sizeof(float));
+        }
     }
     /* Two ranges, as two threads would pack. */
     int half_rows = n / 2 / layout->nr * layout->nr;
-    size_t row_bytes = (size_t)k * element;
     layout->pack(p.packed.data, (char *)p.file.data + (size_t)half_rows * row_bytes, row_bytes, half_rows, n, n, k);
     if (half_rows) layout->pack(p.packed.data, p.file.data, row_bytes, 0, half_rows, n, k);
+    free(row);
     return p;
 }
 
@@ -97,6 +149,17 @@ static const char *report(const struct panel_kernel *kernel, const struct proble
     snprintf(text, sizeof text, "%s n=%d k=%d m=%d: %s (%g, limit %g)", kernel->name, p->n, p->k, p->m, what, got,
              limit);
     return text;
+}
+
+size_t kernels_of(bool floats, int *indices, size_t max)
+{
+    size_t n = 0;
+    for (int i = 0; panel_kernels()[i]; i++) {
+        if (is_float(panel_kernels()[i]->layout) != floats) continue;
+        if (n == max) abort();
+        indices[n++] = i;
+    }
+    return n;
 }
 
 const struct panel_kernel *scalar_kernel(const struct panel_layout *layout)
@@ -153,17 +216,37 @@ static const char *check_problem(const struct panel_kernel *kernel, const struct
     return wrong;
 }
 
+/* One shape of the parity check; every other one with awkward numbers. */
+static const char *check_shape(const struct panel_kernel *kernel, int n, int k, int m, int i)
+{
+    if (n * k * m > MAX_PRODUCTS) return NULL;
+    struct problem p = problem_make(kernel->layout, n, k, m, i % 2, (uint64_t)i);
+    const char *wrong = check_problem(kernel, &p);
+    problem_free(&p);
+    return wrong;
+}
+
+/* With each k and m one n after the other. Rows of F8_B128 may end within a block, and do in half of the cases. */
+static const char *check_block_parity(const struct panel_kernel *kernel)
+{
+    const int block = dtype_info(kernel->layout->weight)->elements_per_block;
+    const int k[N_BLOCK_K] = {block, MATMUL_K_BLOCK, MATMUL_K_BLOCK + block};
+    const char *wrong = NULL;
+    for (int i = 0; i < N_BLOCK_K * N_BLOCK_M && !wrong; i++) {
+        int missing = kernel->layout->kr == 1 && i / N_BLOCK_K % 2 ? 3 : 0;
+        wrong = check_shape(kernel, block_n[i % N_BLOCK_N], k[i % N_BLOCK_K] - missing, block_m[i / N_BLOCK_K], i);
+    }
+    return wrong;
+}
+
 const char *check_kernel_parity(const struct panel_kernel *kernel)
 {
     const char *wrong = NULL;
     if (!kernel->exact) return check_kernel_bound(kernel);
-    for (int i = 0; i < N_TEST_N * N_TEST_K * N_TEST_M && !wrong; i++) {
-        int n = test_n[i % N_TEST_N], k = test_k[i / N_TEST_N % N_TEST_K], m = test_m[i / N_TEST_N / N_TEST_K];
-        if (n * k * m > MAX_PRODUCTS) continue;
-        struct problem p = problem_make(kernel->layout, n, k, m, i % 2, (uint64_t)i);
-        wrong = check_problem(kernel, &p);
-        problem_free(&p);
-    }
+    if (!is_float(kernel->layout)) return check_block_parity(kernel);
+    for (int i = 0; i < N_TEST_N * N_TEST_K * N_TEST_M && !wrong; i++)
+        wrong = check_shape(kernel, test_n[i % N_TEST_N], test_k[i / N_TEST_N % N_TEST_K],
+                            test_m[i / N_TEST_N / N_TEST_K], i);
     return wrong;
 }
 
@@ -172,8 +255,10 @@ const char *check_kernel_bound(const struct panel_kernel *kernel)
     static const int shapes[][3] = {{1, 1, 1},     {100, 64, 3},  {33, 513, 2},
                                     {48, 1100, 9}, {16, 4096, 1}, {300, 700, 33}};
     const char *wrong = NULL;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !wrong; i++) {
-        struct problem p = problem_make(kernel->layout, shapes[i][0], shapes[i][1], shapes[i][2], false, i);
+    const size_t n_shapes = sizeof shapes / sizeof shapes[0] - !is_float(kernel->layout); /* the last takes long */
+    for (size_t i = 0; i < n_shapes && !wrong; i++) {
+        int k = fitting_k(kernel->layout, shapes[i][1]);
+        struct problem p = problem_make(kernel->layout, shapes[i][0], k, shapes[i][2], false, i);
         struct guarded_buffer y;
         const char *damage = multiply(&y, kernel, &p, NULL, p.m, kernel->layout->nr);
         wrong = damage ? report(kernel, &p, damage, 0.0, 0.0) : check_bound(kernel, &p, y.data);
@@ -185,19 +270,21 @@ const char *check_kernel_bound(const struct panel_kernel *kernel)
 
 const char *check_kernel_independence(const struct panel_kernel *kernel)
 {
-    enum { N = 144, K = 700, M = 31 };
-    struct problem p = problem_make(kernel->layout, N, K, M, false, 3);
+    enum { K = 700, MAX_M = 31 };
+    const int n = is_float(kernel->layout) ? 144 : 48, max_m = is_float(kernel->layout) ? MAX_M : 15;
+    struct problem p = problem_make(kernel->layout, n, fitting_k(kernel->layout, K), max_m, false, 3);
     struct guarded_buffer whole;
-    const char *wrong = multiply(&whole, kernel, &p, NULL, M, 1 << 20);
-    for (int m = 1; m <= M && !wrong; m++) {
+    const char *wrong = multiply(&whole, kernel, &p, NULL, max_m, 1 << 20);
+    for (int m = 1; m <= max_m && !wrong; m++) {
         struct guarded_buffer part;
-        int rows[M];
-        for (int t = 0; t < m; t++) rows[t] = (t * 7 + m) % M;
+        int rows[MAX_M];
+        for (int t = 0; t < m; t++) rows[t] = (t * 7 + m) % max_m;
         wrong = multiply(&part, kernel, &p, rows, m, m % 2 ? kernel->layout->nr : 3 * kernel->layout->nr);
         for (int t = 0; t < m && !wrong; t++) {
             const float *got = (float *)part.data + t * p.n_padded;
             const float *want = (float *)whole.data + rows[t] * p.n_padded;
-            if (first_difference(got, want, N) >= 0) wrong = "a row depends on m, on the range or on other rows";
+            if (first_difference(got, want, (size_t)n) >= 0)
+                wrong = "a row depends on m, on the range or on other rows";
         }
         guarded_free(&part);
     }

@@ -24,6 +24,9 @@ const char *missing_feature(uint64_t needs);
 /* The scalar kernel of the layout. */
 const struct panel_kernel *scalar_kernel(const struct panel_layout *layout);
 
+/* Indices in panel_kernels() of the kernels of plain floats, or of those of blocks; returns how many, at most max. */
+size_t kernels_of(bool floats, int *indices, size_t max);
+
 /* Every shape, random and awkward values, gathered rows, row ranges, guard pages: an exact kernel has the bits of the
  * scalar one, any other stays within the bound of check_kernel_bound. */
 const char *check_kernel_parity(const struct panel_kernel *kernel);

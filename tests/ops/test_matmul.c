@@ -1,4 +1,5 @@
-/* Every weight product, one test per kernel of variants.inc and property; and OpenBLAS called from several threads. */
+/* Every weight product of plain floats, one test per kernel of variants.inc and property; and OpenBLAS called from
+ * several threads. Those of blocks are in test_matmul_blocks.c. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <dirent.h>
@@ -16,9 +17,7 @@ enum { MAX_KERNELS = 64 };
 static struct criterion_test_params kernel_indices(void)
 {
     static int index[MAX_KERNELS];
-    int n = 0;
-    for (; panel_kernels()[n]; n++) index[n] = n;
-    return cr_make_param_array(int, index, (size_t)n);
+    return cr_make_param_array(int, index, kernels_of(true, index, MAX_KERNELS));
 }
 
 static const struct panel_kernel *usable_kernel(int index)

@@ -8,16 +8,19 @@
 #include "base/float16.h"
 #include "ops/ops.h"
 #include "ops/panel.h"
+#include "quant/codec.h"
 #include "tests/ops/ops_cases.h"
+#include "tests/support/compare.h"
 #include "tests/support/guarded_buffer.h"
 #include "tests/support/rng.h"
 
 static const uint64_t every_feature = (UINT64_C(1) << N_CPU_FEATURES) - 1;
 
-/* The word of a weight's dtype in names: the dtype's name in small letters. */
+/* The word of a weight's dtype in names: the dtype's name in small letters; the pair of tensors that has no name in
+ * any file is called by its own. */
 static void dtype_word(char *word, size_t room, enum dtype weight)
 {
-    snprintf(word, room, "%s", dtype_info(weight)->name);
+    snprintf(word, room, "%s", weight == DTYPE_F8_B128 ? "f8_b128" : dtype_info(weight)->name);
     for (char *p = word; *p; p++)
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
 }
@@ -35,7 +38,10 @@ Test(registry, layout_names_say_what_the_layout_is)
         cr_expect(panel || !strcmp((*list)->name, rows), "%s", (*list)->name);
         cr_expect_geq((*list)->nr, 1);
         cr_expect_geq((*list)->kr, 1);
-        cr_expect_eq((*list)->kr % dtype_info((*list)->weight)->elements_per_block, 0);
+        /* Rows of whole blocks; only those of F8_B128 may end within one. */
+        cr_expect_eq((*list)->kr,
+                     (*list)->weight == DTYPE_F8_B128 ? 1 : dtype_info((*list)->weight)->elements_per_block, "%s",
+                     (*list)->name);
     }
 }
 
@@ -69,6 +75,22 @@ Test(registry, every_layout_has_a_scalar_kernel)
     }
 }
 
+/* y [n] = the numbers of the file's row. */
+static void file_row(float *y, enum dtype type, const char *row, size_t n)
+{
+    if (!dtype_info(type)->is_float) {
+        quant_decode(type, y, row, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t word = 0;
+        memcpy(&word, row + i * dtype_info(type)->bytes_per_block, dtype_info(type)->bytes_per_block);
+        y[i] = type == DTYPE_F32   ? bits_float(word)
+               : type == DTYPE_F16 ? fp16_to_float((uint16_t)word)
+                                   : bf16_to_float((uint16_t)word);
+    }
+}
+
 /* Packs into guarded memory filled with two patterns: every byte of packed_bytes must be written, none beyond. Then
  * reads each row back. */
 Test(registry, pack_writes_exactly_packed_bytes_and_rows_come_back)
@@ -77,8 +99,9 @@ Test(registry, pack_writes_exactly_packed_bytes_and_rows_come_back)
     for (const struct panel_layout *const *list = panel_layouts(); *list; list++) {
         const struct panel_layout *layout = *list;
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-            int n = shapes[s][0], k = shapes[s][1];
-            size_t element = dtype_info(layout->weight)->bytes_per_block, row_bytes = (size_t)k * element;
+            int n = shapes[s][0], k = (shapes[s][1] + layout->kr - 1) / layout->kr * layout->kr;
+            size_t block = (size_t)dtype_info(layout->weight)->elements_per_block;
+            size_t whole_k = ((size_t)k + block - 1) / block * block, row_bytes = blocks_bytes(layout->weight, whole_k);
             size_t stride = row_bytes + 1; /* rows apart, and unaligned */
             struct guarded_buffer file = guarded_make(stride * (size_t)n - 1, 0);
             struct rng rng = rng_seed(s);
@@ -93,21 +116,15 @@ Test(registry, pack_writes_exactly_packed_bytes_and_rows_come_back)
             cr_assert(!guarded_damage(&a) && !guarded_damage(&b), "%s", layout->name);
             cr_assert(!memcmp(a.data, b.data, bytes), "%s leaves bytes unwritten", layout->name);
 
-            float *y = malloc((size_t)k * sizeof(float));
-            cr_assert(y);
+            float *y = malloc((size_t)k * sizeof(float)), *want = malloc(whole_k * sizeof(float));
+            cr_assert(y && want);
             for (int row = 0; row < n; row++) {
                 layout->get_row(y, a.data, row, k);
-                for (int i = 0; i < k; i++) {
-                    const char *from = (char *)file.data + (size_t)row * stride + (size_t)i * element;
-                    uint32_t word = 0, want = 0;
-                    memcpy(&word, from, element);
-                    if (layout->weight == DTYPE_F32) want = word;
-                    if (layout->weight == DTYPE_F16) want = float_bits(fp16_to_float((uint16_t)word));
-                    if (layout->weight == DTYPE_BF16) want = word << 16;
-                    cr_assert_eq(float_bits(y[i]), want, "%s row %d element %d", layout->name, row, i);
-                }
+                file_row(want, layout->weight, (char *)file.data + (size_t)row * stride, whole_k);
+                cr_assert_eq(first_difference(y, want, (size_t)k), -1, "%s row %d", layout->name, row);
             }
             free(y);
+            free(want);
             guarded_free(&file);
             guarded_free(&a);
             guarded_free(&b);
@@ -115,22 +132,44 @@ Test(registry, pack_writes_exactly_packed_bytes_and_rows_come_back)
     }
 }
 
-Test(registry, float_types_always_have_a_layout_and_a_kernel)
+Test(registry, every_weight_type_has_a_layout_and_an_exact_kernel_on_every_machine)
 {
-    static const enum dtype floats[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
     static const uint64_t machines[] = {0, CPU_FEATURE(AVX2), CPU_FEATURE(AVX2) | CPU_FEATURE(AVX512),
                                         CPU_FEATURE(NEON), ~UINT64_C(0)};
-    for (size_t i = 0; i < 3; i++)
+    for (int type = 0; type < N_DTYPES; type++) {
+        const struct dtype_info *info = dtype_info((enum dtype)type);
+        const int block = type == DTYPE_F8_B128 ? 1 : info->elements_per_block;
         for (size_t f = 0; f < sizeof machines / sizeof machines[0]; f++)
             for (int m = 1; m < 1000; m = m * 3 + 1) {
-                const struct panel_layout *layout = panel_layout_choose(floats[i], 33, 7, machines[f], 0);
-                cr_assert(layout && layout->weight == floats[i]);
+                const struct panel_layout *layout =
+                    panel_layout_choose((enum dtype)type, 33, 7 * block, machines[f], 0);
+                if (!info->is_weight) {
+                    cr_assert_null(layout, "%s", info->name);
+                    continue;
+                }
+                cr_assert(layout && layout->weight == (enum dtype)type, "%s", info->name);
+                if (block > 1) cr_assert_null(panel_layout_choose((enum dtype)type, 33, 7 * block + 1, machines[f], 0));
                 const struct panel_kernel *kernel = panel_kernel_choose(layout, m, machines[f]);
-                cr_assert(kernel && kernel->layout == layout && (kernel->needs & ~machines[f]) == 0);
-                cr_assert(kernel->exact, "without PANEL_BLAS every float product is exact");
+                cr_assert(kernel && kernel->layout == layout && (kernel->needs & ~machines[f]) == 0, "%s", info->name);
+                cr_assert(kernel->exact, "%s: without PANEL_BLAS every product is exact", kernel->name);
             }
-    cr_assert_null(panel_layout_choose(DTYPE_I32, 16, 16, every_feature, 0));
-    cr_assert_null(panel_layout_choose(DTYPE_F8_E4M3, 16, 16, every_feature, 0));
+    }
+}
+
+/* Activations are packed once for several weights of one input, gate and up for example, whatever their types. */
+Test(registry, exact_kernels_of_one_machine_pack_activations_alike)
+{
+    static const uint64_t machines[] = {0, CPU_FEATURE(AVX2), CPU_FEATURE(AVX2) | CPU_FEATURE(AVX512),
+                                        CPU_FEATURE(NEON)};
+    for (size_t f = 0; f < sizeof machines / sizeof machines[0]; f++)
+        for (int type = 0; type < N_DTYPES; type++) {
+            if (!dtype_info((enum dtype)type)->is_weight) continue;
+            const struct panel_layout *plain = panel_layout_choose(DTYPE_F32, 33, 256, machines[f], 0);
+            const struct panel_layout *other = panel_layout_choose((enum dtype)type, 33, 256, machines[f], 0);
+            for (int m = 1; m < 1000; m = m * 3 + 1)
+                cr_expect_eq(panel_kernel_choose(plain, m, machines[f])->pack_x,
+                             panel_kernel_choose(other, m, machines[f])->pack_x, "%s", other->name);
+        }
 }
 
 Test(registry, openblas_only_where_it_is_asked_for)

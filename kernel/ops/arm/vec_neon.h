@@ -8,6 +8,7 @@
 #endif
 
 #include <arm_neon.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -125,5 +126,23 @@ static inline vec16 vec16_load_fp16(const uint16_t *p)
 
 static inline vec16 vec16_load_bf16_first(const uint16_t *p) { return VEC16_EACH(VEC16_BF16_FIRST, p); }
 static inline vec16 vec16_load_bf16_second(const uint16_t *p) { return VEC16_EACH(VEC16_BF16_SECOND, p); }
+
+/* Four columns of four rows. */
+static inline void vec16_transpose_part(float *to, const float *from, ptrdiff_t stride)
+{
+    float32x4_t r0 = vld1q_f32(from), r1 = vld1q_f32(from + stride);
+    float32x4_t r2 = vld1q_f32(from + 2 * stride), r3 = vld1q_f32(from + 3 * stride);
+    float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r0, r1)), b = vreinterpretq_f64_f32(vtrn1q_f32(r2, r3));
+    float64x2_t c = vreinterpretq_f64_f32(vtrn2q_f32(r0, r1)), d = vreinterpretq_f64_f32(vtrn2q_f32(r2, r3));
+    vst1q_f32(to, vreinterpretq_f32_f64(vtrn1q_f64(a, b)));
+    vst1q_f32(to + 16, vreinterpretq_f32_f64(vtrn1q_f64(c, d)));
+    vst1q_f32(to + 32, vreinterpretq_f32_f64(vtrn2q_f64(a, b)));
+    vst1q_f32(to + 48, vreinterpretq_f32_f64(vtrn2q_f64(c, d)));
+}
+static inline void vec16_transpose(float *to, const float *from, ptrdiff_t stride)
+{
+    for (int i = 0; i < 16; i += 4, from += 4, to += 64)
+        for (int row = 0; row < 16; row += 4) vec16_transpose_part(to + row, from + row * stride, stride);
+}
 
 #endif

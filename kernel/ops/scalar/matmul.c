@@ -1,4 +1,4 @@
-/* The weight product in plain C, for every float layout: the order of sums that all exact kernels reproduce. */
+/* The weight product in plain C, for every layout: the order of sums that all exact kernels reproduce. */
 #include <math.h>
 #include <string.h>
 
@@ -55,3 +55,6 @@ SCALAR_KERNEL(f32_r16)
 SCALAR_KERNEL(f16_r16)
 SCALAR_KERNEL(bf16_r16k2)
 SCALAR_KERNEL(f32_rows)
+
+#define FORMAT(id, type, elements) SCALAR_KERNEL(id##_rows)
+#include "quant/formats.inc"

@@ -39,7 +39,7 @@ enum {
 #define LAYOUT_NAME(what) JOIN(MATMUL_LAYOUT, what)
 
 typedef void tile_function(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x,
-                           int k0, int k1, const unsigned char *ahead, ptrdiff_t ahead_step);
+                           int n, bool add, const unsigned char *ahead, ptrdiff_t ahead_step);
 
 /* dst: m rows of x in token tiles. */
 static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
@@ -55,11 +55,11 @@ static size_t matmul_scratch_bytes(int k)
 
 #endif
 
-/* y [t][panel rows], t < n_t, p < n_p: sums over columns k0 .. k1, stored if k0 is 0, else added. w: first panel,
- * x: first activation [k][n_t] of the tile. n_t and n_p are constants. Meanwhile fetches into L2 what comes next: every
- * two columns, ahead_step bytes of each panel from `ahead` on. */
+/* y [t][panel rows], t < n_t, p < n_p: sums over n columns, stored or added. w: the first of the columns in the first
+ * panel, x: the activations [n][n_t] of the tile. n_t and n_p are constants. Meanwhile fetches into L2 what comes next:
+ * every two columns, ahead_step bytes of each panel from `ahead` on. */
 ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes,
-                                      const float *x, int k0, int k1, const unsigned char *ahead,
+                                      const float *x, int n, bool add, const unsigned char *ahead,
                                       ptrdiff_t ahead_step, int n_t, int n_p)
 {
     enum { LINE = 64, PAIR_BYTES = 2 * LAYOUT_NAME(_column_bytes) };
@@ -67,9 +67,9 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
     UNROLL for (int t = 0; t < n_t; t++)
         UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_broadcast(0.0f);
 
-    const float *step = x + (ptrdiff_t)k0 * n_t;
-    int i = k0; /* even: MATMUL_K_BLOCK is */
-    for (; i + 1 < k1; i += 2, step += 2 * n_t, ahead += ahead_step) {
+    const float *step = x;
+    int i = 0;
+    for (; i + 1 < n; i += 2, step += 2 * n_t, ahead += ahead_step) {
         vec16 column[MAX_PANELS];
         UNROLL for (int p = 0; p < n_p; p++) {
             __builtin_prefetch(ahead + p * panel_bytes, 0, 2);
@@ -86,7 +86,7 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
             UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_fma(column[p], activation, sum[t][p]);
         }
     }
-    if (i < k1) {
+    if (i < n) {
         UNROLL for (int p = 0; p < n_p; p++) {
             vec16 column = LAYOUT_NAME(_column)(w + p * panel_bytes, i);
             UNROLL for (int t = 0; t < n_t; t++)
@@ -97,16 +97,16 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
     UNROLL for (int t = 0; t < n_t; t++)
         UNROLL for (int p = 0; p < n_p; p++) {
             float *to = y + t * ldy + p * PANEL_ROWS;
-            vec16_store(to, k0 == 0 ? sum[t][p] : vec16_add(vec16_load(to), sum[t][p]));
+            vec16_store(to, add ? vec16_add(vec16_load(to), sum[t][p]) : sum[t][p]);
         }
 }
 
 #define TILE(tokens, panels)                                                                                      \
     static void JOIN(LAYOUT_NAME(_tile_), tokens##x##panels)(                                                     \
-        float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x, int k0, int k1,   \
+        float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x, int n, bool add,  \
         const unsigned char *ahead, ptrdiff_t ahead_step)                                                         \
     {                                                                                                             \
-        LAYOUT_NAME(_tile)(y, ldy, w, panel_bytes, x, k0, k1, ahead, ahead_step, tokens, panels);                 \
+        LAYOUT_NAME(_tile)(y, ldy, w, panel_bytes, x, n, add, ahead, ahead_step, tokens, panels);                 \
     }
 MATMUL_TILES(TILE)
 #undef TILE
@@ -131,21 +131,22 @@ static void LAYOUT_NAME(_group)(float *y, ptrdiff_t ldy, const unsigned char *w,
             int left = (row1 - row) / PANEL_ROWS;
             n_p = left < MAX_PANELS ? left : MAX_PANELS;
             while (!LAYOUT_NAME(_tiles)[widest][n_p]) n_p--;
-            const unsigned char *panel = w + row / PANEL_ROWS * panel_bytes;
+            const unsigned char *panel = w + row / PANEL_ROWS * panel_bytes + k0 * column_bytes;
 
             /* One token: a little ahead in the same panels. More: each tile fetches its share of the block that comes
              * after the last tile, the next panels' or the first panels' of the next k; nothing beyond the range. */
-            const unsigned char *ahead = panel + k0 * column_bytes + PREFETCH_BYTES;
+            const unsigned char *ahead = panel + PREFETCH_BYTES;
             ptrdiff_t ahead_step = 2 * column_bytes;
             if (m > 1) {
-                ahead = left > n_p ? panel + n_p * panel_bytes + k0 * column_bytes
+                ahead = left > n_p ? panel + n_p * panel_bytes
                                    : w + row0 / PANEL_ROWS * panel_bytes + (k1 < k ? k1 : k0) * column_bytes;
                 ahead_step = 2 * column_bytes / n_tiles;
             }
             for (int t = t0, n_t; t < t1; t += n_t, ahead += (k1 - k0) / 2 * ahead_step) {
                 n_t = token_tile_width(t, m, MATMUL_MAX_TOKENS);
-                LAYOUT_NAME(_tiles)[n_t][n_p](y + t * ldy + row, ldy, panel, panel_bytes, x + (ptrdiff_t)t * k, k0, k1,
-                                              ahead, ahead_step);
+                LAYOUT_NAME(_tiles)[n_t][n_p](y + t * ldy + row, ldy, panel, panel_bytes,
+                                              x + (ptrdiff_t)t * k + (ptrdiff_t)k0 * n_t, k1 - k0, k0 > 0, ahead,
+                                              ahead_step);
             }
         }
     }

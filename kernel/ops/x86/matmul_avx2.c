@@ -19,3 +19,4 @@
 #include "ops/tmpl/matmul_tmpl.h"
 #define MATMUL_LAYOUT bf16_r16k2
 #include "ops/tmpl/matmul_tmpl.h"
+#include "ops/tmpl/blocks_tmpl.h"

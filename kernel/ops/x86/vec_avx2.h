@@ -8,6 +8,7 @@
 #endif
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ops/scalar/exp.h"
@@ -140,6 +141,31 @@ static inline vec16 vec16_load_bf16_second(const uint16_t *p)
     return vec16_make(
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const void *)p), upper)),
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const void *)(p + 16)), upper)));
+}
+
+/* Four columns of the rows 0 and 4 from `from` on, one row per half. */
+static inline __m256 vec16_halves(const float *from, ptrdiff_t stride)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from + 4 * stride), 1);
+}
+/* Four columns of eight rows. */
+static inline void vec16_transpose_part(float *to, const float *from, ptrdiff_t stride)
+{
+    __m256 r0 = vec16_halves(from, stride), r1 = vec16_halves(from + stride, stride);
+    __m256 r2 = vec16_halves(from + 2 * stride, stride), r3 = vec16_halves(from + 3 * stride, stride);
+    __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1)), b = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
+    __m256d c = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1)), d = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+    _mm256_storeu_ps(to, _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)));
+    _mm256_storeu_ps(to + 16, _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    _mm256_storeu_ps(to + 32, _mm256_castpd_ps(_mm256_unpacklo_pd(c, d)));
+    _mm256_storeu_ps(to + 48, _mm256_castpd_ps(_mm256_unpackhi_pd(c, d)));
+}
+static inline void vec16_transpose(float *to, const float *from, ptrdiff_t stride)
+{
+    for (int i = 0; i < 16; i += 4, from += 4, to += 64) {
+        vec16_transpose_part(to, from, stride);
+        vec16_transpose_part(to + 8, from + 8 * stride, stride);
+    }
 }
 
 #endif

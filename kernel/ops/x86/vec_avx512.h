@@ -2,7 +2,8 @@
  * arm/vec_neon.h, and each gives the same bits; tmpl/ writes the operations once over them. Conventions:
  *   - load_n, store_n: the first n lanes, 0 <= n <= 16; other lanes are zero, other memory is not touched.
  *   - max(a, b) is a > b ? a : b and min(a, b) is a < b ? a : b, so b comes out when either is NaN.
- *   - keep_range(x, first, last, fill): lanes first <= l < last of x, `fill` elsewhere. */
+ *   - keep_range(x, first, last, fill): lanes first <= l < last of x, `fill` elsewhere.
+ *   - transpose(to, from, stride): to [16][16] = the transpose of 16 rows of 16 floats, `stride` floats apart. */
 #ifndef OPS_X86_VEC_AVX512_H
 #define OPS_X86_VEC_AVX512_H
 
@@ -11,6 +12,7 @@
 #endif
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ops/scalar/exp.h"
@@ -77,6 +79,28 @@ static inline vec16 vec16_load_bf16_first(const uint16_t *p)
 static inline vec16 vec16_load_bf16_second(const uint16_t *p)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
+}
+
+/* Four columns of the rows 0, 4, 8 and 12 from `from` on, one row per quarter. */
+static inline __m512 vec16_quarters(const float *from, ptrdiff_t stride)
+{
+    __m512 rows = _mm512_castps128_ps512(_mm_loadu_ps(from));
+    rows = _mm512_insertf32x4(rows, _mm_loadu_ps(from + 4 * stride), 1);
+    rows = _mm512_insertf32x4(rows, _mm_loadu_ps(from + 8 * stride), 2);
+    return _mm512_insertf32x4(rows, _mm_loadu_ps(from + 12 * stride), 3);
+}
+static inline void vec16_transpose(float *to, const float *from, ptrdiff_t stride)
+{
+    for (int i = 0; i < 16; i += 4, from += 4, to += 64) {
+        __m512 r0 = vec16_quarters(from, stride), r1 = vec16_quarters(from + stride, stride);
+        __m512 r2 = vec16_quarters(from + 2 * stride, stride), r3 = vec16_quarters(from + 3 * stride, stride);
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), b = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3));
+        __m512d c = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1)), d = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+        vec16_store(to, _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)));
+        vec16_store(to + 16, _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+        vec16_store(to + 32, _mm512_castpd_ps(_mm512_unpacklo_pd(c, d)));
+        vec16_store(to + 48, _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+    }
 }
 
 #endif
