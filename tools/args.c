@@ -349,4 +349,5 @@ void args_print_help(FILE *to, const struct command *command)
     fputs("\noptions:\n", to);
     for (size_t i = 0; i < command->n_options; i++) print_option(to, &command->options[i]);
     fprintf(to, "  -h, --help%*sprint this help\n", HELP_COLUMN - 12, "");
+    if (command->print_more) command->print_more(to);
 }

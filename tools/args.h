@@ -57,6 +57,7 @@ struct command {
     const char *details; /* a paragraph for its own help, or NULL */
     const struct option *options;
     size_t n_options;
+    void (*print_more)(FILE *to); /* what its help says after the options, or NULL */
     size_t values_bytes; /* of the struct that the offsets refer to */
     /* On failure *error holds the sentence; an empty one means that everything has been said. */
     sluice_status (*run)(const void *values, sluice_error *error);

@@ -36,6 +36,8 @@ struct memory_need {
     int n_context;
     uint64_t session, total, available;
     const char *fits; /* "yes", "no", "unknown" */
+    char smaller[16]; /* if not: a type for --load-as that does better, and what the weights then need; or "" */
+    uint64_t smaller_weights;
 };
 
 static struct memory_need forecast(const sluice_engine *engine, const sluice_model_info *info, int n_context)
@@ -49,6 +51,10 @@ static struct memory_need forecast(const sluice_engine *engine, const sluice_mod
         need.fits = "no";
     else
         need.fits = need.available == 0 ? "unknown" : need.total <= need.available ? "yes" : "no";
+    if (need.session == 0 || need.available == 0 || need.total <= need.available) return need;
+    const uint64_t budget = need.available > need.session ? need.available - need.session : 0;
+    sluice_engine_smaller_type(engine, budget, need.smaller, sizeof need.smaller, &need.smaller_weights);
+    if (need.smaller_weights >= info->weight_bytes) need.smaller[0] = 0;
     return need;
 }
 
@@ -84,7 +90,12 @@ static void print_memory(const sluice_model_info *info, const struct memory_need
         printf(", %s available\n", human_bytes((double)need->available).text);
     else
         printf(", available: unknown\n");
-    printf("fits here: %s\n", need->fits);
+    printf("fits here: %s", need->fits);
+    if (need->smaller[0])
+        printf(", --load-as %s would %sneed %s", need->smaller,
+               need->smaller_weights + need->session > need->available ? "still " : "",
+               human_bytes((double)(need->smaller_weights + need->session)).text);
+    printf("\n");
 }
 
 static void print_text(const sluice_engine *engine, const sluice_model_info *info, const struct memory_need *need,
@@ -152,10 +163,12 @@ static json_t *describe(const sluice_engine *engine, const sluice_model_info *in
                   info->vocab_size, "hidden_size", info->hidden_size, "n_layers", info->n_layers, "n_moe_layers",
                   info->n_moe_layers, "n_experts", info->n_experts, "top_k", info->top_k, "has_tokenizer",
                   (int)info->has_tokenizer, "bos_token", (int)info->bos_token, "end_tokens", end_token_array(info));
-    json_t *rest = json_pack("{s:o, s:o, s:{s:i, s:I, s:I, s:I, s:s}}", "layers", lines_of_layers(engine), "matrices",
-                             lines_of_matrices(engine), "memory", "n_context", need->n_context, "session_bytes",
-                             (json_int_t)need->session, "total_bytes", (json_int_t)need->total, "available_bytes",
-                             (json_int_t)need->available, "fits", need->fits);
+    json_t *rest = json_pack("{s:o, s:o, s:{s:i, s:I, s:I, s:I, s:s, s:o, s:o}}", "layers", lines_of_layers(engine),
+                             "matrices", lines_of_matrices(engine), "memory", "n_context", need->n_context,
+                             "session_bytes", (json_int_t)need->session, "total_bytes", (json_int_t)need->total,
+                             "available_bytes", (json_int_t)need->available, "fits", need->fits, "smaller_type",
+                             json_string_or_null(need->smaller[0] ? need->smaller : NULL), "smaller_weight_bytes",
+                             need->smaller[0] ? json_integer((json_int_t)need->smaller_weights) : json_null());
     int failed = json_object_update(object, shape) | json_object_update(object, rest);
     json_decref(shape);
     json_decref(rest);

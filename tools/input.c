@@ -51,7 +51,7 @@ static sluice_status read_all(struct input_text *out, FILE *from, sluice_error *
     return SLUICE_OK;
 }
 
-static sluice_status read_file(struct input_text *out, const char *file, sluice_error *error)
+static sluice_status read_file(struct input_text *out, const char *option, const char *file, sluice_error *error)
 {
     char shown[256];
     if (!file || strcmp(file, "-") == 0) {
@@ -59,7 +59,7 @@ static sluice_status read_file(struct input_text *out, const char *file, sluice_
         return read_all(out, stdin, error);
     }
     quote_bytes(shown, sizeof shown, file, strlen(file));
-    snprintf(out->origin, sizeof out->origin, "-f %s", shown);
+    snprintf(out->origin, sizeof out->origin, "%s %s", option, shown);
     FILE *from = fopen(file, "rb");
     if (!from) return set_error(error, SLUICE_IO, "%s: %s", out->origin, strerror(errno));
     sluice_status status = read_all(out, from, error);
@@ -82,7 +82,16 @@ sluice_status input_read(struct input_text *out, const char *text, const char *f
     if (text && file) return set_error(error, SLUICE_ARGUMENT, "-p and -f exclude each other");
     if (!text && !file && !input_is_piped())
         return set_error(error, SLUICE_ARGUMENT, "no text is given: use -p TEXT, -f FILE or a pipe");
-    sluice_status status = text ? copy_argument(out, text, error) : read_file(out, file, error);
+    sluice_status status = text ? copy_argument(out, text, error) : read_file(out, "-f", file, error);
+    if (!status) status = input_check_utf8(out->origin, out->bytes, out->length, error);
+    if (status) input_free(out);
+    return status;
+}
+
+sluice_status input_read_file(struct input_text *out, const char *option, const char *file, sluice_error *error)
+{
+    *out = (struct input_text){0};
+    sluice_status status = read_file(out, option, file, error);
     if (!status) status = input_check_utf8(out->origin, out->bytes, out->length, error);
     if (status) input_free(out);
     return status;

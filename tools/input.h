@@ -22,6 +22,8 @@ bool input_is_piped(void);
 /* The text of the option -p, or of the file of -f ("-": standard input), or, when both are NULL, of the pipe.
  * SLUICE_ARGUMENT: both are given, or there is no text at all, or it is not UTF-8 (the sentence names the byte). */
 sluice_status input_read(struct input_text *out, const char *text, const char *file, sluice_error *error);
+/* The text of the file that `option` names ("-": standard input). */
+sluice_status input_read_file(struct input_text *out, const char *option, const char *file, sluice_error *error);
 void input_free(struct input_text *text);
 /* The check that input_read makes, for the texts of other options. */
 sluice_status input_check_utf8(const char *origin, const char *text, size_t length, sluice_error *error);

@@ -6,18 +6,18 @@
 #include <unistd.h>
 
 static sluice_session *volatile watched;
-static volatile sig_atomic_t requests;
+static volatile sig_atomic_t requests, held;
 
 static void on_interrupt(int number)
 {
-    if (!watched) _exit(sluice_status_exit_code(SLUICE_CANCELLED));
+    if (!watched && !held) _exit(sluice_status_exit_code(SLUICE_CANCELLED));
     if (requests) {
         signal(number, SIG_DFL);
         raise(number);
         return;
     }
     requests = 1;
-    sluice_session_cancel(watched);
+    if (watched) sluice_session_cancel(watched);
 }
 
 void interrupt_install(void)
@@ -30,5 +30,7 @@ void interrupt_install(void)
 }
 
 void interrupt_watch(sluice_session *session) { watched = session; }
+
+void interrupt_hold(bool hold) { held = hold; }
 
 bool interrupt_requested(void) { return requests != 0; }

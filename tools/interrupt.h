@@ -1,5 +1,5 @@
 /* Owns Ctrl-C. The first one asks the watched session to stop, a second one ends the process at once; while no session
- * is watched the first one ends it, with the exit code of a cancelled run. */
+ * is watched, and nothing held, the first one ends it, with the exit code of a cancelled run. */
 #ifndef TOOLS_INTERRUPT_H
 #define TOOLS_INTERRUPT_H
 
@@ -10,5 +10,7 @@
 void interrupt_install(void);                  /* once; a process that was started to ignore SIGINT goes on so */
 void interrupt_watch(sluice_session *session); /* NULL: none, to be called before a session is freed */
 bool interrupt_requested(void);
+/* While held, the first request is only noted, as if a session were watched: for work that asks and leaves no file. */
+void interrupt_hold(bool hold);
 
 #endif

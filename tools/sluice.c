@@ -12,7 +12,7 @@
 #include "output.h"
 
 static const struct command *const commands[] = {
-    &command_run, &command_inspect, &command_tokenize, &command_logits, &command_verify,
+    &command_run, &command_inspect, &command_tokenize, &command_logits, &command_verify, &command_quantize,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     sluice_error error = {0};
     keep_standard_streams_apart();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     interrupt_install();
     sluice_status status = dispatch(argc, argv, &error);
     if (status) {

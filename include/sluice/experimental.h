@@ -1,4 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, and reading arrays from .safetensors files. */
+/* What Sluice does not promise to keep: looking inside a pass, writing GGUF files, and reading arrays from .safetensors
+ * files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 
@@ -34,6 +35,78 @@ typedef struct sluice_observer {
 /* Attaches an observer (copied; NULL detaches). Wanting the logits of every token costs the head for every token.
  * A session that is observed cannot take part in sluice_decode_many. SLUICE_MEMORY: no room for the copies. */
 SLUICE_API sluice_status sluice_session_observe(sluice_session *session, const sluice_observer *observer);
+
+/* ---- writing a model as a GGUF file ----------------------------------------------------------------------------- */
+
+/* Matrices whose name in the GGUF file fits `pattern` get `type`, whatever the mix says. A pattern with one of * ? [ is
+ * a glob over the whole name, any other is searched in the name: "ffn_down_exps", "blk.0.*". The first rule that fits
+ * wins. */
+typedef struct sluice_tensor_rule {
+    const char *pattern;
+    const char *type; /* one element type: "q6_k", "f16" */
+} sluice_tensor_rule;
+
+/* What became of one tensor. Pointers live during the call. */
+typedef struct sluice_tensor_report {
+    const char *name;
+    int n_dims;
+    uint64_t shape[4];      /* row-major, outermost first */
+    const char *from, *to;  /* "BF16", "Q4_K" */
+    const char *wanted;     /* the type that was meant, where its blocks do not fit the rows; else NULL */
+    bool weighted;          /* rounded with an importance matrix (of a bank of experts: all of them) */
+    uint64_t bytes;         /* in the new file */
+    double rmse;            /* root of the mean squared error */
+    double relative_rmse;   /* divided by the root of the mean square of the tensor; 0 for a tensor of zeros */
+    double max_error;
+} sluice_tensor_report;
+
+enum sluice_quantize_stage {
+    SLUICE_STAGE_LOAD,      /* reading IN as a model, to calibrate: bytes */
+    SLUICE_STAGE_CALIBRATE, /* running the text: tokens */
+    SLUICE_STAGE_WRITE,     /* converting and writing: bytes of the source */
+};
+
+typedef struct sluice_quantize_options {
+    const char *type; /* an element type ("q8_0", "f16") or the name of a mix ("q4_k_m"); see sluice_quantize_type */
+    const sluice_tensor_rule *rules;
+    size_t n_rules;
+    int n_threads; /* 0: one per CPU that the process may use; at most 256 */
+    /* A text like those that the model will see (NULL: none). It is run through the model in pieces of n_context tokens
+     * (0: 512), and the mean square of each input of each matrix, of each expert on its own, weighs the rounding errors
+     * of the columns that meet it. IN must then be a model that this library runs, and fit in memory. */
+    const char *calibration_text;
+    size_t calibration_length;
+    int n_context;
+    /* Each may be NULL. Called on the thread of the caller. `progress` comes about ten times a second and at the end
+     * of a stage; `cancelled` is asked often, and true ends the work with SLUICE_CANCELLED, leaving no file. */
+    void (*progress)(void *context, enum sluice_quantize_stage stage, uint64_t done, uint64_t total);
+    void (*tensor)(void *context, const sluice_tensor_report *report);
+    void (*warning)(void *context, const char *text);
+    bool (*cancelled)(void *context);
+    void *context;
+} sluice_quantize_options;
+SLUICE_API sluice_quantize_options sluice_quantize_options_default(void);
+
+typedef struct sluice_quantize_result {
+    uint64_t n_tensors, n_parameters;
+    uint64_t source_bytes, tensor_bytes, file_bytes; /* tensors of IN; tensors of OUT; OUT */
+    uint64_t n_replaced;    /* tensors that got another type than was meant, because its blocks do not fit the rows */
+    uint64_t n_rounded;     /* tensors whose values changed */
+    double bits_per_weight; /* of all tensors of OUT */
+    uint64_t n_calibration_tokens, n_untouched_experts; /* pairs (layer, expert) that no token chose */
+} sluice_quantize_result;
+
+/* Writes the model `in` (a Hugging Face folder of a known architecture, or any GGUF file) as the new GGUF file `out`,
+ * which appears only when it is whole. Norms, biases and routers stay F32. Of a GGUF file all keys and tensors are
+ * carried over under their names, so an unknown architecture works as well; what is quantised already is decoded first,
+ * unless it has the wanted type, and then it is copied. Needs less than 2 GB of memory, beyond one tensor, for any
+ * model; with a calibration text, the model as well. *result (may be NULL) is filled on success.
+ * SLUICE_ARGUMENT: unknown type, a rule that fits no matrix. SLUICE_IO: `out` exists, cannot be written or finds no
+ * room. SLUICE_FORMAT: a value is not finite, or too large for the wanted type. */
+SLUICE_API sluice_status sluice_quantize(const char *in, const char *out, const sluice_quantize_options *options,
+                                         sluice_quantize_result *result, sluice_error *error);
+/* The i-th name that `type` may have and one line about it; false: there are no more. */
+SLUICE_API bool sluice_quantize_type(size_t i, const char **name, const char **about);
 
 /* ---- arrays from a .safetensors file ---------------------------------------------------------------------------- */
 

@@ -207,6 +207,11 @@ typedef struct sluice_model_info {
 } sluice_model_info;
 /* Strings and arrays live as long as the engine. */
 SLUICE_API void sluice_engine_get_info(const sluice_engine *engine, sluice_model_info *out);
+/* For models that do not fit: of the values of sluice_engine_options.load_as, from large to small, the first with which
+ * the weights need at most `budget` bytes ("q4_k"); if there is none, the one that needs the fewest. *bytes: what they
+ * need then. False: only a tokenizer was opened. Always NUL-terminated. */
+SLUICE_API bool sluice_engine_smaller_type(const sluice_engine *engine, uint64_t budget, char *out, size_t cap,
+                                           uint64_t *bytes);
 /* What generation_config.json asks for (seed 0); greedy where the file is silent or absent. */
 SLUICE_API sluice_sampling sluice_engine_get_sampling(const sluice_engine *engine);
 

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "engine/gguf_vocab.h"
 #include "model/arch.h"
 #include "weights/archive.h"
 
@@ -65,13 +66,28 @@ sluice_engine_options sluice_engine_options_default(void) { return (sluice_engin
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
+/* The type that o->load_as names. */
+static sluice_status read_load_as(const sluice_engine_options *o, enum dtype *type, struct failure *f)
+{
+    char known[256] = "", word[TYPE_WORD_BYTES], escaped[ESCAPED_BYTES];
+    if (dtype_from_word(o->load_as, type) && dtype_info(*type)->can_encode) return SLUICE_OK;
+    for (int t = 0; t < N_DTYPES; t++) {
+        size_t n = strlen(known);
+        if (dtype_info((enum dtype)t)->can_encode)
+            snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", model_type_word((enum dtype)t, word));
+    }
+    return fail(f, SLUICE_ARGUMENT, "load as: unknown type \"%s\", expected one of %s",
+                escape_text(escaped, sizeof escaped, o->load_as, strlen(o->load_as)), known);
+}
+
 static sluice_status check_options(const sluice_engine_options *o, struct failure *f)
 {
     if (o->n_threads < 0 || o->n_threads > TEAM_MAX_THREADS)
         return fail(f, SLUICE_ARGUMENT, "threads: found %d, expected 0..%d", o->n_threads, TEAM_MAX_THREADS);
     if (o->flags & SLUICE_OPEN_BLAS && !panel_blas_usable())
         return fail(f, SLUICE_UNSUPPORTED, "OpenBLAS: libopenblas.so.0 cannot be loaded, or this build is without it");
-    return SLUICE_OK;
+    enum dtype type;
+    return o->load_as ? read_load_as(o, &type, f) : SLUICE_OK;
 }
 
 static void warn(const sluice_engine_options *o, const char *text)
@@ -79,10 +95,18 @@ static void warn(const sluice_engine_options *o, const char *text)
     if (o->warning) o->warning(o->context, text);
 }
 
-/* The tokenizer, if its files are there. */
+/* The tokenizer, if its files, or in a GGUF file its keys, are there. */
 static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
                                 struct failure *f)
 {
+    if (archive_format(a) == ARCHIVE_GGUF) {
+        char text[512];
+        sluice_status s = open_gguf_vocab(&e->vocab, a, text, sizeof text, f);
+        if (text[0]) warn(o, text);
+        if (!s && !e->vocab && o->flags & SLUICE_OPEN_TOKENIZER_ONLY)
+            return fail(f, SLUICE_FORMAT, "%s: has no tokenizer", archive_name(a));
+        return s;
+    }
     size_t n = 0, n_config = 0;
     const char *json = archive_text(a, TEXT_TOKENIZER, &n);
     const char *config = archive_text(a, TEXT_TOKENIZER_CONFIG, &n_config);
@@ -92,10 +116,12 @@ static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const
     return SLUICE_OK;
 }
 
-/* "license: apache-2.0" in the front matter of the model card: between two lines "---" at its beginning. */
-static void read_license(sluice_engine *e, const struct archive *a)
+void read_license(char out[LICENSE_BYTES], const struct archive *a)
 {
     size_t n = 0;
+    struct meta value = archive_meta(a, DOCUMENT_GGUF, "general.license");
+    out[0] = 0;
+    if (value.kind == META_STRING) escape_text(out, LICENSE_BYTES, value.string, value.n);
     const char *card = archive_text(a, TEXT_CARD, &n), *end = card ? card + n : NULL;
     if (!card || n < 4 || memcmp(card, "---", 3) != 0) return;
     for (const char *p = memchr(card, '\n', n); p && ++p < end; p = memchr(p, '\n', (size_t)(end - p))) {
@@ -103,8 +129,9 @@ static void read_license(sluice_engine *e, const struct archive *a)
         if (left >= 3 && memcmp(p, "---", 3) == 0) return;
         if (left < 8 || memcmp(p, "license:", 8) != 0) continue;
         for (p += 8; p < end && *p == ' ';) p++;
-        while (p + length < end && p[length] > ' ' && p[length] < 0x7f && length < sizeof e->license - 1) length++;
-        memcpy(e->license, p, length);
+        while (p + length < end && p[length] > ' ' && p[length] < 0x7f && length < LICENSE_BYTES - 1) length++;
+        memcpy(out, p, length);
+        out[length] = 0;
         return;
     }
 }
@@ -115,19 +142,21 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
     struct bind_options bind = {
         .features = e->features,
         .layout_flags = o->flags & SLUICE_OPEN_BLAS ? PANEL_BLAS : 0,
+        .convert = o->load_as != NULL,
         .load_weights = !(o->flags & SLUICE_OPEN_NO_WEIGHTS),
         .progress = o->progress,
         .warning = o->warning,
         .context = o->context,
     };
-    sluice_status s = model_bind(&e->model, a, &e->team, &bind, f);
+    sluice_status s = bind.convert ? read_load_as(o, &bind.load_as, f) : SLUICE_OK;
+    if (!s) s = model_bind(&e->model, a, &e->team, &bind, f);
     if (s) return s;
     e->has_model = true;
     e->has_weights = bind.load_weights;
     if (e->vocab && vocab_size(e->vocab) > e->model.config.vocab_size)
         return fail(f, SLUICE_FORMAT, "config.json: vocab_size: found %d, but the tokenizer has token id %d",
                     e->model.config.vocab_size, vocab_size(e->vocab) - 1);
-    read_license(e, a);
+    read_license(e->license, a);
     return SLUICE_OK;
 }
 
@@ -226,6 +255,16 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     if (out->bos_token < 0) out->bos_token = c->bos_token;
     out->end_tokens = c->end_tokens;
     out->n_end_tokens = (size_t)c->n_end_tokens;
+}
+
+bool sluice_engine_smaller_type(const sluice_engine *e, uint64_t budget, char *out, size_t cap, uint64_t *bytes)
+{
+    char word[TYPE_WORD_BYTES];
+    *bytes = 0;
+    if (cap) out[0] = 0;
+    if (!e->has_model) return false;
+    snprintf(out, cap, "%s", model_type_word(model_smaller_type(&e->model, budget, bytes), word));
+    return true;
 }
 
 sluice_sampling sluice_engine_get_sampling(const sluice_engine *e)

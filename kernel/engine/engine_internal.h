@@ -12,13 +12,15 @@
 #include "sluice/experimental.h"
 #include "text/vocab.h"
 
+enum { LICENSE_BYTES = 128 };
+
 struct sluice_engine {
     struct model model;     /* zero when only a tokenizer was opened */
     bool has_model, has_weights;
     struct vocab *vocab;    /* NULL: no tokenizer files */
     struct team team;       /* one pass at a time: */
     pthread_mutex_t team_lock;
-    char name[256], license[128];
+    char name[256], license[LICENSE_BYTES];
     const char *isa;         /* static text */
     uint64_t features;
 };
@@ -55,6 +57,11 @@ struct observation_relay {
 
 /* Frees the relay of an observer and nulls the pointer; NULL is fine. */
 void relay_free(struct observation_relay **relay);
+
+struct archive;
+/* What the model card's front matter, between two lines "---" at its beginning, or a GGUF key says: "apache-2.0"; or
+ * nothing. */
+void read_license(char out[LICENSE_BYTES], const struct archive *a);
 
 /* Text was asked of a model without a tokenizer. */
 sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f);

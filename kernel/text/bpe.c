@@ -1,6 +1,10 @@
 /* Owns byte-pair encoding of one word: characters become symbols, then the pair with the earliest merge is joined,
  * again and again. A heap of candidate pairs makes it O(n log n); scanning for the best pair each time would be O(n^2),
- * which a single word of a megabyte turns into hours. Read next: encode.c. */
+ * which a single word of a megabyte turns into hours.
+ *
+ * What may be joined, and how early, comes from a table of merges; or, for SentencePiece vocabularies, from the tokens
+ * themselves (vocab.ranks): then a character without a token is a symbol too, since its neighbour may save it.
+ * Read next: encode.c. */
 #include <stdio.h>
 
 #include "text/bpe.h"
@@ -51,6 +55,21 @@ static sluice_status add_symbol(struct work *w, int32_t id)
     return SLUICE_OK;
 }
 
+/* With ranks: every character, known or not. */
+static sluice_status add_characters(struct work *w, size_t n)
+{
+    w->n_symbols = 0;
+    for (size_t i = 0, bytes; i < n; i += bytes) {
+        int32_t c;
+        bytes = utf8_read(w->word + i, &c);
+        sluice_status status = add_symbol(w, token_find_model(w->vocab, w->word + i, bytes));
+        if (status) return status;
+        w->symbols[w->n_symbols - 1].start = (uint32_t)i;
+        w->symbols[w->n_symbols - 1].n = (uint32_t)bytes;
+    }
+    return SLUICE_OK;
+}
+
 /* A character without a token becomes its bytes, or the unknown token, or nothing. *unknown counts unknown tokens not
  * yet written: with fuse_unk a run of them is one. */
 static sluice_status add_unknown(struct work *w, const char *text, size_t n, bool *unknown)
@@ -90,13 +109,29 @@ static sluice_status add_symbols(struct work *w, const char *word, size_t n)
 
 /* ---- merging --------------------------------------------------------------------------------------------------- */
 
+/* What the symbol at `position` and the next one may become. */
+static bool find_pair(const struct work *w, int32_t position, struct candidate *out)
+{
+    const struct vocab *v = w->vocab;
+    const struct symbol *left = &w->symbols[position];
+    if (left->next < 0) return false;
+    const struct symbol *right = &w->symbols[left->next];
+    if (!v->ranks) {
+        const struct merge *merge = merge_slot(v, left->id, right->id);
+        *out = (struct candidate){.rank = merge->rank, .position = position, .id = merge->id};
+        return merge->left >= 0;
+    }
+    size_t n = (size_t)left->n + right->n;
+    int32_t id = n <= v->longest ? token_find_model(v, w->word + left->start, n) : -1;
+    if (id < 0) return false;
+    *out = (struct candidate){.rank = v->ranks[id], .position = position, .id = id};
+    return true;
+}
+
 static sluice_status push_pair(struct work *w, int32_t position)
 {
-    const struct symbol *left = &w->symbols[position];
-    if (left->next < 0) return SLUICE_OK;
-    const struct merge *merge = merge_slot(w->vocab, left->id, w->symbols[left->next].id);
-    if (merge->left < 0) return SLUICE_OK;
-    return heap_push(w, (struct candidate){.rank = merge->rank, .position = position, .id = merge->id});
+    struct candidate pair;
+    return find_pair(w, position, &pair) ? heap_push(w, pair) : SLUICE_OK;
 }
 
 static sluice_status merge_symbols(struct work *w)
@@ -106,14 +141,13 @@ static sluice_status merge_symbols(struct work *w)
     for (size_t i = 0; i + 1 < w->n_symbols; i++)
         if ((status = push_pair(w, (int32_t)i))) return status;
     while (w->n_heap > 0) {
-        struct candidate top = heap_pop(w);
+        struct candidate top = heap_pop(w), now;
         struct symbol *left = &w->symbols[top.position];
-        if (left->gone || left->next < 0) continue;
-        struct symbol *right = &w->symbols[left->next];
         /* A neighbour may have changed since the pair was pushed; then the pair is another one. */
-        const struct merge *merge = merge_slot(w->vocab, left->id, right->id);
-        if (merge->left < 0 || merge->id != top.id) continue;
+        if (left->gone || !find_pair(w, top.position, &now) || now.id != top.id) continue;
+        struct symbol *right = &w->symbols[left->next];
         left->id = top.id;
+        left->n += right->n;
         left->next = right->next;
         right->gone = true;
         if (left->next >= 0) w->symbols[left->next].prev = top.position;
@@ -121,6 +155,18 @@ static sluice_status merge_symbols(struct work *w)
         if ((status = push_pair(w, top.position))) return status;
     }
     return SLUICE_OK;
+}
+
+/* With ranks: characters that found no neighbour are written as their bytes, or a run of them as one unknown token. */
+static void emit_unknown(struct work *w, const struct symbol *symbol, bool again)
+{
+    const struct vocab *v = w->vocab;
+    const unsigned char *bytes = (const unsigned char *)w->word + symbol->start;
+    if (v->byte_ids[0] < 0) {
+        if (v->unk_id >= 0 && !again) work_emit(w, v->unk_id);
+        return;
+    }
+    for (size_t i = 0; i < symbol->n; i++) work_emit(w, v->byte_ids[bytes[i]]);
 }
 
 sluice_status bpe_encode(struct work *w, const char *word, size_t n)
@@ -132,10 +178,19 @@ sluice_status bpe_encode(struct work *w, const char *word, size_t n)
             return SLUICE_OK;
         }
     }
-    sluice_status status = add_symbols(w, word, n);
+    w->word = word;
+    sluice_status status = w->vocab->ranks ? add_characters(w, n) : add_symbols(w, word, n);
     if (!status) status = merge_symbols(w);
     if (status) return status;
-    for (size_t i = 0; i < w->n_symbols; i++)
-        if (!w->symbols[i].gone) work_emit(w, w->symbols[i].id);
+    bool unknown = false;
+    for (size_t i = 0; i < w->n_symbols; i++) {
+        const struct symbol *symbol = &w->symbols[i];
+        if (symbol->gone) continue;
+        if (symbol->id < 0)
+            emit_unknown(w, symbol, unknown);
+        else
+            work_emit(w, symbol->id);
+        unknown = symbol->id < 0;
+    }
     return SLUICE_OK;
 }

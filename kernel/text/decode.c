@@ -103,17 +103,10 @@ static sluice_status unmap_bytes(struct work *w, const char *text, size_t n, str
     return SLUICE_OK;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    return (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
 static sluice_status byte_token(struct work *w, const char *text, size_t n, struct text_buffer *out)
 {
-    if (n == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>' && hex_digit(text[3]) >= 0 && hex_digit(text[4]) >= 0)
-        return work_append(w, out, &(char){(char)(hex_digit(text[3]) * 16 + hex_digit(text[4]))}, 1);
-    return work_append(w, out, text, n);
+    int byte = byte_of_token(text, n);
+    return byte >= 0 ? work_append(w, out, &(char){(char)byte}, 1) : work_append(w, out, text, n);
 }
 
 static sluice_status apply(struct work *w, const struct decoder_step *step, const char *text, size_t n,

@@ -1,5 +1,6 @@
-/* Owns reading the "model" of a tokenizer.json: vocabulary, merges, fallbacks. Only BPE models. Every id and every
- * merge is checked here, once; bpe.c trusts the tables. Read next: bpe.c. */
+/* Owns reading the "model" of a tokenizer.json: vocabulary, merges, fallbacks; only BPE models. And the checks of its
+ * tables, which vocab_gguf.c needs too. Every id and every merge is checked here, once; bpe.c trusts the tables.
+ * Read next: bpe.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,17 @@ static sluice_status load_vocab(struct vocab *v, json_t *vocab, struct failure *
     return SLUICE_OK;
 }
 
+bool merge_cut(const char *text, size_t n, const char *side[2], size_t n_side[2])
+{
+    const char *end = text + n, *blank = memchr(text, ' ', n);
+    if (!blank || memchr(blank + 1, ' ', (size_t)(end - blank - 1))) return false;
+    side[0] = text;
+    n_side[0] = (size_t)(blank - text);
+    side[1] = blank + 1;
+    n_side[1] = (size_t)(end - blank - 1);
+    return true;
+}
+
 /* The two sides of a merge: "a b" in one string, or ["a", "b"]. False when it is neither. */
 static bool read_merge(const json_t *merge, const char *side[2], size_t n[2])
 {
@@ -63,23 +75,12 @@ static bool read_merge(const json_t *merge, const char *side[2], size_t n[2])
         }
         return true;
     }
-    if (!json_is_string(merge)) return false;
-    const char *text = json_string_value(merge), *end = text + json_string_length(merge);
-    const char *blank = memchr(text, ' ', (size_t)(end - text));
-    if (!blank || memchr(blank + 1, ' ', (size_t)(end - blank - 1))) return false;
-    side[0] = text;
-    n[0] = (size_t)(blank - text);
-    side[1] = blank + 1;
-    n[1] = (size_t)(end - blank - 1);
-    return true;
+    return json_is_string(merge) && merge_cut(json_string_value(merge), json_string_length(merge), side, n);
 }
 
-static sluice_status load_merge(struct vocab *v, size_t rank, const json_t *merge, struct failure *f)
+sluice_status merge_add(struct vocab *v, size_t rank, const char *const side[2], const size_t n[2], struct failure *f)
 {
-    const char *side[2];
-    size_t n[2];
     char shown[ESCAPED_BYTES], joined[2 * MAX_TOKEN_BYTES];
-    if (!read_merge(merge, side, n)) return fail(f, SLUICE_FORMAT, "merge %zu: must be two tokens", rank);
     int32_t ids[2];
     for (int i = 0; i < 2; i++) {
         ids[i] = token_find(v, side[i], n[i]);
@@ -99,24 +100,33 @@ static sluice_status load_merge(struct vocab *v, size_t rank, const json_t *merg
     return SLUICE_OK;
 }
 
-static sluice_status load_merges(struct vocab *v, const json_t *merges, struct failure *f)
+sluice_status merges_reserve(struct vocab *v, size_t count, struct failure *f)
 {
-    if (!json_is_array(merges)) return fail(f, SLUICE_FORMAT, "merges: must be a list");
-    size_t count = json_array_size(merges), n_slots = 16;
+    size_t n_slots = 16;
     if (count > MAX_MERGES) return fail(f, SLUICE_FORMAT, "merges: %zu exceed %d", count, MAX_MERGES);
     while (n_slots < count + count / 2) n_slots *= 2;
     v->merges = memory_alloc(n_slots * sizeof *v->merges);
     if (!v->merges) return fail_memory(f, NULL);
     v->n_merge_slots = n_slots;
     for (size_t i = 0; i < n_slots; i++) v->merges[i].left = -1;
+    return SLUICE_OK;
+}
+
+static sluice_status load_merges(struct vocab *v, const json_t *merges, struct failure *f)
+{
+    if (!json_is_array(merges)) return fail(f, SLUICE_FORMAT, "merges: must be a list");
+    sluice_status status = merges_reserve(v, json_array_size(merges), f);
     size_t rank;
     const json_t *merge;
     json_array_foreach(merges, rank, merge)
     {
-        sluice_status status = load_merge(v, rank, merge, f);
+        const char *side[2];
+        size_t n[2];
         if (status) return status;
+        if (!read_merge(merge, side, n)) return fail(f, SLUICE_FORMAT, "merge %zu: must be two tokens", rank);
+        status = merge_add(v, rank, side, n, f);
     }
-    return SLUICE_OK;
+    return status;
 }
 
 /* Tokens "<0x00>" to "<0xFF>". A model that has some of them but not all would lose bytes of the user's text. */
@@ -138,16 +148,46 @@ static sluice_status load_byte_tokens(struct vocab *v, struct failure *f)
 }
 
 /* "<0x" begins a byte token; then it must be a whole one. */
+int byte_of_token(const char *text, size_t n)
+{
+    static const char digits[] = "0123456789ABCDEF0123456789abcdef";
+    if (n < 4 || memcmp(text, "<0x", 3) != 0 || text[n - 1] != '>') return -2;
+    const char *high = n == 6 ? memchr(digits, text[3], 32) : NULL, *low = n == 6 ? memchr(digits, text[4], 32) : NULL;
+    return high && low ? (int)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
+}
+
 static sluice_status check_byte_tokens(const struct vocab *v, struct failure *f)
 {
     for (int32_t id = 0; id < v->n_tokens; id++) {
         const struct token *token = &v->tokens[id];
         const char *text = v->pool.data + token->text;
-        if (token->n_text < 4 || memcmp(text, "<0x", 3) != 0 || text[token->n_text - 1] != '>') continue;
-        if (token->n_text == 6 && strspn(text + 3, "0123456789ABCDEFabcdef") == 2) continue;
+        if (byte_of_token(text, token->n_text) != -1) continue;
         char shown[ESCAPED_BYTES];
         return fail(f, SLUICE_FORMAT, "token %d: bad byte token \"%s\"", id,
                     escape_text(shown, sizeof shown, text, token->n_text));
+    }
+    return SLUICE_OK;
+}
+
+/* In a byte-level vocabulary every byte that UTF-8 can contain has a token, or text would vanish (an unknown token is
+ * the file's own answer to that); and every token of the model is spelled in the byte-level alphabet. */
+sluice_status check_byte_level(const struct vocab *v, struct failure *f)
+{
+    for (unsigned byte = 0; byte < 0xf5 && v->unk_id < 0; byte++) {
+        char text[4];
+        if (byte == 0xc0 || byte == 0xc1) continue;
+        if (token_find_model(v, text, utf8_write(text, byte_to_char(byte))) < 0)
+            return fail(f, SLUICE_FORMAT, "byte 0x%02x has no token", byte);
+    }
+    for (int32_t id = 0; id < v->n_tokens; id++) {
+        const struct token *token = &v->tokens[id];
+        if (token->flags != TOKEN_MODEL) continue;
+        const char *text = v->pool.data + token->text;
+        int32_t c;
+        for (size_t i = 0; i < token->n_text;) {
+            i += utf8_read(text + i, &c);
+            if (char_to_byte(c) < 0) return fail(f, SLUICE_FORMAT, "token %d: not byte-level text", id);
+        }
     }
     return SLUICE_OK;
 }

@@ -86,6 +86,13 @@ size_t pattern_bytes(const struct pattern *p)
     return sizeof *p + p->n + compiled;
 }
 
+const char *pattern_text(const struct pattern *p, size_t *n, bool *literal)
+{
+    *n = p->n;
+    *literal = p->code == NULL;
+    return p->literal;
+}
+
 void matcher_free(struct matcher *m)
 {
     pcre2_match_data_free(m->data);

@@ -1,15 +1,12 @@
-/* Owns the pre-tokenizers of a tokenizer.json: text -> words (pieces), the units in which bpe.c merges. A step either
+/* Owns the pre-tokenizers: text -> words (pieces), the units in which bpe.c merges. A step either
  * cuts pieces (the text stays) or rewrites them (the number of pieces stays). Read next: bpe.c. */
 #include <string.h>
 
 #include "text/vocab_internal.h"
 
-/* What ByteLevel splits with unless it is told not to: the pattern of GPT-2. */
-static const char gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 /* ---- loading --------------------------------------------------------------------------------------------------- */
 
-static sluice_status add_step(struct vocab *v, struct pretokenizer step, struct failure *f)
+sluice_status pretokenizer_add(struct vocab *v, struct pretokenizer step, struct failure *f)
 {
     if (v->n_pretokenizers == MAX_STEPS) {
         pattern_free(step.pattern);
@@ -21,7 +18,8 @@ static sluice_status add_step(struct vocab *v, struct pretokenizer step, struct 
 
 static sluice_status add_class(struct vocab *v, enum char_class class, enum split_behavior behavior, struct failure *f)
 {
-    return add_step(v, (struct pretokenizer){.kind = PRETOKENIZE_SPLIT_CLASS, .class = class, .behavior = behavior}, f);
+    return pretokenizer_add(
+        v, (struct pretokenizer){.kind = PRETOKENIZE_SPLIT_CLASS, .class = class, .behavior = behavior}, f);
 }
 
 static sluice_status read_behavior(const json_t *step, enum split_behavior *out, struct failure *f)
@@ -46,23 +44,23 @@ static sluice_status read_split(struct vocab *v, const json_t *json, struct fail
     sluice_status status = read_behavior(json, &step.behavior, f);
     if (!status) status = json_get_bool(json, "invert", &step.invert, f);
     if (!status) status = json_get_pattern(json, &step.pattern, f);
-    return status ? status : add_step(v, step, f);
+    return status ? status : pretokenizer_add(v, step, f);
 }
 
-/* ByteLevel is three steps: a blank in front, the pattern of GPT-2, bytes to characters. */
+/* ByteLevel is three steps: a blank in front, unless told not to the pattern of GPT-2, bytes to characters. */
 static sluice_status read_byte_level(struct vocab *v, const json_t *json, struct failure *f)
 {
     bool prefix = true, use_regex = true;
     sluice_status status = json_get_bool(json, "add_prefix_space", &prefix, f);
     if (!status) status = json_get_bool(json, "use_regex", &use_regex, f);
     if (!status && prefix)
-        status = add_step(v, (struct pretokenizer){.kind = PRETOKENIZE_METASPACE, .mark = " ", .n_mark = 1}, f);
+        status = pretokenizer_add(v, (struct pretokenizer){.kind = PRETOKENIZE_METASPACE, .mark = " ", .n_mark = 1}, f);
     if (!status && use_regex) {
         struct pretokenizer step = {.kind = PRETOKENIZE_SPLIT_PATTERN};
-        status = pattern_create(&step.pattern, gpt2_pattern, sizeof gpt2_pattern - 1, false, f);
-        if (!status) status = add_step(v, step, f);
+        status = pattern_create(&step.pattern, pattern_of_gpt2, strlen(pattern_of_gpt2), false, f);
+        if (!status) status = pretokenizer_add(v, step, f);
     }
-    return status ? status : add_step(v, (struct pretokenizer){.kind = PRETOKENIZE_MAP_BYTES}, f);
+    return status ? status : pretokenizer_add(v, (struct pretokenizer){.kind = PRETOKENIZE_MAP_BYTES}, f);
 }
 
 /* Older files say add_prefix_space instead of prepend_scheme. */
@@ -82,10 +80,10 @@ static sluice_status read_metaspace(struct vocab *v, const json_t *json, struct 
     while (i < 3 && strcmp(schemes[i], scheme) != 0) i++;
     if (i == 3) return fail(f, SLUICE_UNSUPPORTED, "prepend_scheme must be always, first or never");
     step.scheme = prefix ? (enum prepend_scheme)i : PREPEND_NEVER;
-    if ((status = add_step(v, step, f)) || !split) return status;
+    if ((status = pretokenizer_add(v, step, f)) || !split) return status;
     struct pretokenizer cut = {.kind = PRETOKENIZE_SPLIT_CLASS, .class = CLASS_ONE, .behavior = SPLIT_MERGED_NEXT};
     utf8_read(step.mark, &cut.one);
-    return add_step(v, cut, f);
+    return pretokenizer_add(v, cut, f);
 }
 
 /* \w+|[^\w\s]+: words and runs of symbols; blanks vanish. */
@@ -94,7 +92,7 @@ static sluice_status read_whitespace(struct vocab *v, struct failure *f)
     static const char words[] = "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+";
     struct pretokenizer step = {.kind = PRETOKENIZE_SPLIT_PATTERN, .behavior = SPLIT_REMOVED, .invert = true};
     sluice_status status = pattern_create(&step.pattern, words, sizeof words - 1, false, f);
-    return status ? status : add_step(v, step, f);
+    return status ? status : pretokenizer_add(v, step, f);
 }
 
 static sluice_status read_pretokenizer(struct vocab *v, const json_t *json, const char *type, struct failure *f)
@@ -125,12 +123,12 @@ static sluice_status read_pretokenizer(struct vocab *v, const json_t *json, cons
         size_t n;
         if ((status = json_get_char(json, "delimiter", mark, &n, f))) return status;
         utf8_read(mark, &step.one);
-        return add_step(v, step, f);
+        return pretokenizer_add(v, step, f);
     }
     if (strcmp(type, "FixedLength") == 0) {
         struct pretokenizer step = {.kind = PRETOKENIZE_CHUNK, .length = 5};
         if ((status = json_get_size(json, "length", &step.length, f))) return status;
-        return step.length ? add_step(v, step, f) : fail(f, SLUICE_FORMAT, "length: must be positive");
+        return step.length ? pretokenizer_add(v, step, f) : fail(f, SLUICE_FORMAT, "length: must be positive");
     }
     return SLUICE_UNSUPPORTED;
 }
@@ -162,6 +160,7 @@ static bool in_class(const struct pretokenizer *step, int32_t c)
     switch (step->class) {
     case CLASS_WHITE_SPACE: return is_white_space(c);
     case CLASS_NUMERIC: return is_numeric(c);
+    case CLASS_DIGIT: return is_decimal(c);
     case CLASS_PUNCTUATION: return is_punctuation(c);
     case CLASS_ONE: return c == step->one;
     }
@@ -260,6 +259,46 @@ static sluice_status chunk_piece(struct work *w, const struct pretokenizer *step
     return status;
 }
 
+static bool is_digit(const struct pretokenizer *step, int32_t c)
+{
+    return step->class == CLASS_DIGIT ? is_decimal(c) : is_numeric(c);
+}
+
+/* Does no word end before c? Oniguruma's \b counts the six numbers of Latin-1 as word, and no joiners. */
+static bool continues_word(int32_t c)
+{
+    bool latin = c == 0xb2 || c == 0xb3 || c == 0xb9 || (c >= 0xbc && c <= 0xbe);
+    return latin || (is_word(c) && c != 0x200c && c != 0x200d);
+}
+
+/* A run of digits in groups of three, counted from its right end: 1 234 567. The rest of the piece stays whole. */
+static sluice_status group_digits(struct work *w, const struct pretokenizer *step, struct piece piece)
+{
+    const char *text = w->text.data + piece.start;
+    sluice_status status = SLUICE_OK;
+    for (size_t at = 0, done = 0; at < piece.n && !status;) {
+        size_t end = at, digits = 0;
+        int32_t c = 0;
+        for (size_t n; end < piece.n && (n = utf8_read(text + end, &c), is_digit(step, c)); end += n) digits++;
+        bool goes_on = step->alone && end < piece.n && continues_word(c);
+        bool counts = digits > 0 && !goes_on;
+        if (!counts) {
+            at = digits > 0 ? end : at + utf8_read(text + at, &c);
+            if (at == piece.n) status = add_piece(w, piece.start + done, at - done, piece.first && done == 0);
+            continue;
+        }
+        status = add_piece(w, piece.start + done, at - done, piece.first && done == 0);
+        for (size_t left = digits; left > 0 && !status;) {
+            size_t start = at, group = left % 3 ? left % 3 : 3;
+            for (size_t i = 0; i < group; i++) at += utf8_read(text + at, &c);
+            status = add_piece(w, piece.start + start, at - start, piece.first && start == 0);
+            left -= group;
+        }
+        done = at;
+    }
+    return status;
+}
+
 /* ---- rewriting: into w->other ---------------------------------------------------------------------------------- */
 
 static sluice_status map_bytes(struct work *w, struct piece piece)
@@ -316,6 +355,7 @@ static sluice_status apply(struct work *w, const struct pretokenizer *step)
         case PRETOKENIZE_SPLIT_PATTERN:
         case PRETOKENIZE_SPLIT_CLASS: status = split_piece(w, step, piece); break;
         case PRETOKENIZE_CHUNK: status = chunk_piece(w, step, piece); break;
+        case PRETOKENIZE_GROUP_DIGITS: status = group_digits(w, step, piece); break;
         case PRETOKENIZE_METASPACE: status = mark_blanks(w, step, piece); break;
         case PRETOKENIZE_MAP_BYTES: status = map_bytes(w, piece); break;
         }

@@ -139,6 +139,8 @@ sluice_status template_from_config(struct vocab *v, const json_t *config, struct
 {
     sluice_status status = read_named(v, config, "bos_token", &v->bos_id, f);
     if (!status) status = read_named(v, config, "eos_token", &v->eos_id, f);
+    struct failure ignored; /* nothing depends on it */
+    if (!status) read_named(v, config, "pad_token", &v->pad_id, &ignored);
     bool add_bos = false, add_eos = false;
     if (!status) status = json_get_bool(config, "add_bos_token", &add_bos, f);
     if (!status) status = json_get_bool(config, "add_eos_token", &add_eos, f);

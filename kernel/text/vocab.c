@@ -8,36 +8,13 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-static bool is_byte_level(const struct vocab *v)
+bool is_byte_level(const struct vocab *v)
 {
     for (size_t i = 0; i < v->n_normalizers; i++)
         if (v->normalizers[i].kind == NORMALIZE_BYTE_LEVEL) return true;
     for (size_t i = 0; i < v->n_pretokenizers; i++)
         if (v->pretokenizers[i].kind == PRETOKENIZE_MAP_BYTES) return true;
     return false;
-}
-
-/* In a byte-level vocabulary every byte that UTF-8 can contain has a token, or text would vanish (an unknown token is
- * the file's own answer to that); and every token of the model is spelled in the byte-level alphabet. */
-static sluice_status check_byte_level(const struct vocab *v, struct failure *f)
-{
-    for (unsigned byte = 0; byte < 0xf5 && v->unk_id < 0; byte++) {
-        char text[4];
-        if (byte == 0xc0 || byte == 0xc1) continue;
-        if (token_find_model(v, text, utf8_write(text, byte_to_char(byte))) < 0)
-            return fail(f, SLUICE_FORMAT, "byte 0x%02x has no token", byte);
-    }
-    for (int32_t id = 0; id < v->n_tokens; id++) {
-        const struct token *token = &v->tokens[id];
-        if (token->flags != TOKEN_MODEL) continue;
-        const char *text = v->pool.data + token->text;
-        int32_t c;
-        for (size_t i = 0; i < token->n_text;) {
-            i += utf8_read(text + i, &c);
-            if (char_to_byte(c) < 0) return fail(f, SLUICE_FORMAT, "token %d: not byte-level text", id);
-        }
-    }
-    return SLUICE_OK;
 }
 
 static sluice_status load_tokenizer(struct vocab *v, const json_t *root, struct failure *f)
@@ -79,7 +56,7 @@ sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_
     struct vocab *v = memory_calloc(1, sizeof *v);
     sluice_status status = v ? SLUICE_OK : fail_memory(f, NULL);
     if (!status) {
-        v->bos_id = v->eos_id = -1;
+        v->bos_id = v->eos_id = v->pad_id = -1;
         status = json_read(&root, tokenizer_json, tokenizer_bytes, MAX_JSON_BYTES, f);
     }
     if (!status) status = load_tokenizer(v, root, f);
@@ -114,6 +91,7 @@ void vocab_free(struct vocab **pointer)
     memory_free(v->tokens);
     memory_free(v->slots);
     memory_free(v->merges);
+    memory_free(v->ranks);
     memory_free(v->added_raw.items);
     memory_free(v->added_normalized.items);
     memory_free(v);
@@ -131,7 +109,7 @@ bool vocab_is_special(const struct vocab *v, int32_t id)
 size_t vocab_bytes(const struct vocab *v)
 {
     size_t bytes = sizeof *v + v->pool.cap + (size_t)v->n_tokens * sizeof *v->tokens + v->n_slots * sizeof *v->slots +
-                   v->n_merge_slots * sizeof *v->merges +
+                   v->n_merge_slots * sizeof *v->merges + (v->ranks ? (size_t)v->n_tokens * sizeof *v->ranks : 0) +
                    (v->added_raw.n + v->added_normalized.n) * sizeof(struct added);
     for (size_t i = 0; i < v->n_normalizers; i++)
         bytes += v->normalizers[i].n_content + pattern_bytes(v->normalizers[i].pattern);

@@ -1,8 +1,8 @@
 /* struct vocab: a tokenizer as its checkpoint describes it: string <-> token ids.
  *
- * Built from the bytes of tokenizer.json (and tokenizer_config.json); knows nothing of files. Immutable after
- * creation, so any number of threads may use one vocab. Read next: pretokenize.c (cutting text into words), bpe.c
- * (merging), decode.c (ids back to text). */
+ * Built from the bytes of tokenizer.json (and tokenizer_config.json), or from GGUF keys; knows nothing of files.
+ * Immutable after creation, so any number of threads may use one vocab. Read next: pretokenize.c (cutting text into
+ * words), bpe.c (merging), decode.c (ids back to text). */
 #ifndef TEXT_VOCAB_H
 #define TEXT_VOCAB_H
 
@@ -34,8 +34,14 @@ struct vocab_source {
     const size_t *merge_lengths;
     int32_t bos, eos, unknown, padding;           /* -1: absent */
     int add_bos, add_eos, add_space_prefix;       /* 0, 1; -1: absent, so the model's and pre's default */
+    bool strip_after_special;                     /* Phi-3: special tokens take the blanks behind them along */
 };
+/* A file that has merges and is of model "llama" is read by its merges, not by its scores. */
 sluice_status vocab_create_gguf(struct vocab **out, const struct vocab_source *source, struct failure *f);
+
+/* For a vocabulary from a tokenizer.json that lies inside a GGUF file: bos, eos, add_bos and add_eos of the keys beside
+ * it, as tokenizer_config.json would say them. A post-processor that adds anything still decides alone. */
+sluice_status vocab_set_ids(struct vocab *v, const struct vocab_source *source, struct failure *f);
 
 /* The other way, for the quantiser: describes `v`, which came from tokenizer.json, as GGUF keys. Arrays are owned by
  * the result (vocab_source_free). `n_tokens` >= vocab_size pads with unused tokens. *exact: reading this back gives the

@@ -3,7 +3,8 @@
  *   text -> added tokens (added.c) -> normalizers (normalize.c) -> pre-tokenizers (pretokenize.c)
  *        -> merges (bpe.c) -> ids -> decoder (decode.c) -> text
  *
- * vocab.c fills the tables; encode.c drives the way to ids. Nothing outside kernel/text includes this file. */
+ * vocab.c (tokenizer.json) or vocab_gguf.c (GGUF keys) fills the tables; encode.c drives the way to ids. Nothing
+ * outside kernel/text includes this file. */
 #ifndef TEXT_VOCAB_INTERNAL_H
 #define TEXT_VOCAB_INTERNAL_H
 
@@ -25,9 +26,14 @@ enum {
     MAX_INPUT_BYTES = 256 << 20,
 };
 
-/* ---- the vocabulary ------------------------------------------------------------------------------------------- */
+/* ---- the vocabulary --------------------------------------------------------------------------------------------- */
 
-enum token_flags { TOKEN_MODEL = 1, TOKEN_ADDED = 2, TOKEN_SPECIAL = 4 }; /* none: the id is a hole */
+enum token_flags {
+    TOKEN_MODEL = 1, /* made from characters, by merges */
+    TOKEN_ADDED = 2, /* found in the text before that */
+    TOKEN_SPECIAL = 4,
+    TOKEN_SILENT = 8, /* never found by its spelling: bytes and unused tokens of GGUF files */
+}; /* none: the id is a hole */
 
 struct token {
     uint32_t text, bytes; /* offsets in pool: the spelling in the file; what it decodes to */
@@ -42,6 +48,13 @@ struct merge {
     int32_t id;
     uint32_t rank; /* the smaller, the earlier */
 };
+
+/* The kinds of "tokenizer.ggml.token_type". */
+enum token_kind { KIND_NORMAL = 1, KIND_UNKNOWN, KIND_CONTROL, KIND_USER_DEFINED, KIND_UNUSED, KIND_BYTE };
+
+/* U+2581, SentencePiece's stand-in of a blank. */
+#define BLOCK "\xe2\x96\x81"
+enum { BLOCK_BYTES = sizeof BLOCK - 1 };
 
 /* An added token is found in the text before anything else looks at it. `pattern` is what is searched for: the content,
  * or for `normalized` tokens the normalized content. */
@@ -66,7 +79,7 @@ struct added_set {
     uint32_t first[257]; /* items whose pattern begins with byte b: first[b] .. first[b + 1] */
 };
 
-/* ---- the steps ------------------------------------------------------------------------------------------------- */
+/* ---- the steps -------------------------------------------------------------------------------------------------- */
 
 enum normalizer_kind {
     NORMALIZE_UNICODE, /* NFC, NFD, NFKC, NFKD */
@@ -96,9 +109,11 @@ enum pretokenizer_kind {
     PRETOKENIZE_METASPACE,     /* blank -> `mark`, and `mark` in front of the piece */
     PRETOKENIZE_MAP_BYTES,     /* every byte -> its printable character */
     PRETOKENIZE_CHUNK,         /* pieces of `length` characters */
+    PRETOKENIZE_GROUP_DIGITS,  /* runs of digits of `class` in groups of three from the right; `alone`: not the runs
+                                * inside longer words, 12ab */
 };
 
-enum char_class { CLASS_WHITE_SPACE, CLASS_NUMERIC, CLASS_PUNCTUATION, CLASS_ONE };
+enum char_class { CLASS_WHITE_SPACE, CLASS_NUMERIC, CLASS_DIGIT, CLASS_PUNCTUATION, CLASS_ONE };
 enum prepend_scheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER };
 
 struct pretokenizer {
@@ -108,6 +123,7 @@ struct pretokenizer {
     struct pattern *pattern;
     enum char_class class;
     int32_t one; /* CLASS_ONE */
+    bool alone;  /* GROUP_DIGITS */
     char mark[4];
     size_t n_mark;
     enum prepend_scheme scheme;
@@ -148,6 +164,9 @@ struct vocab {
 
     struct merge *merges;
     size_t n_merge_slots;
+    uint32_t *ranks;     /* [n_tokens], or NULL. With it there are no merges: any two neighbours that together spell a
+                          * token of the model may become it, the smallest rank first (SentencePiece) */
+    size_t longest;      /* bytes of the longest token of the model, with ranks */
     int32_t byte_ids[256]; /* byte fallback: "<0x0A>"; -1 when off */
     int32_t unk_id;        /* -1: unknown characters vanish */
     bool fuse_unk, ignore_merges;
@@ -162,9 +181,10 @@ struct vocab {
     int32_t before[MAX_TEMPLATE], after[MAX_TEMPLATE]; /* ids that the post-processor adds */
     size_t n_before, n_after;
     int32_t bos_id, eos_id;
+    int32_t pad_id; /* for vocab_describe only */
 };
 
-/* ---- state of one call of vocab_encode ------------------------------------------------------------------------- */
+/* ---- state of one call of vocab_encode -------------------------------------------------------------------------- */
 
 struct piece {
     size_t start, n; /* bytes in work.text */
@@ -177,8 +197,9 @@ struct span {
 };
 
 struct symbol {
-    int32_t id;
+    int32_t id;         /* -1: a character without a token, only with ranks */
     int32_t prev, next; /* -1: none */
+    uint32_t start, n;  /* bytes in the word, only with ranks */
     bool gone;          /* merged into its left neighbour */
 };
 
@@ -198,6 +219,7 @@ struct work {
     size_t n_pieces, n_next, cap_pieces, cap_next;
     struct span *spans;
     size_t n_spans, cap_spans;
+    const char *word; /* that is being merged */
     struct symbol *symbols;
     size_t n_symbols, cap_symbols;
     struct candidate *heap;
@@ -214,7 +236,7 @@ sluice_status work_append(struct work *w, struct text_buffer *b, const char *dat
 sluice_status work_reserve(struct work *w, void *array_pointer, size_t *cap, size_t need, size_t size);
 void work_emit(struct work *w, int32_t id);
 
-/* ---- the parts ------------------------------------------------------------------------------------------------- */
+/* ---- the parts -------------------------------------------------------------------------------------------------- */
 
 /* Every load function words its failure without the file's name; vocab_create puts it in front. */
 sluice_status model_load(struct vocab *v, const json_t *root, struct failure *f);         /* model.c */
@@ -235,7 +257,33 @@ sluice_status replace_matches(struct work *w, const struct pattern *pattern, con
                               const char *text, size_t n, struct text_buffer *out);
 /* Cuts text [n] into w->pieces over w->text. */
 sluice_status pretokenize(struct work *w, const char *text, size_t n, bool first);
+sluice_status pretokenizer_add(struct vocab *v, struct pretokenizer step, struct failure *f); /* takes the pattern */
 sluice_status bpe_encode(struct work *w, const char *word, size_t n);
+bool is_byte_level(const struct vocab *v);                                /* vocab.c */
+sluice_status check_byte_level(const struct vocab *v, struct failure *f); /* model.c */
+
+/* ---- tables that both kinds of files fill (model.c) ------------------------------------------------------------- */
+
+sluice_status merges_reserve(struct vocab *v, size_t count, struct failure *f);
+/* Adds the merge with the next rank; its two sides and their sum must be tokens. */
+sluice_status merge_add(struct vocab *v, size_t rank, const char *const side[2], const size_t n[2], struct failure *f);
+/* Cuts "left right" at its only blank; false when there is not exactly one. */
+bool merge_cut(const char *text, size_t n, const char *side[2], size_t n_side[2]);
+int byte_of_token(const char *text, size_t n); /* "<0x0A>" -> 10; -1: bad; -2: does not look like one */
+
+/* ---- pre-tokenizers by name (pre.c) ----------------------------------------------------------------------------- */
+
+enum pre_flags {
+    PRE_IGNORE_MERGES = 1, /* a word that is a token stays one */
+    PRE_ADD_BOS = 2,       /* unless the file says otherwise */
+    PRE_NFC = 4,           /* the original normalizes first */
+};
+
+extern const char pattern_of_gpt2[];
+/* Adds the steps of the pre-tokenizer `name` ("qwen2"), the mapping of bytes included. */
+sluice_status pre_load(struct vocab *v, const char *name, unsigned *flags, struct failure *f);
+/* The name whose steps are those of `v`; NULL when there is none. */
+const char *pre_recognize(const struct vocab *v);
 
 /* A walk over the added tokens in a text. Zero-initialise; each call fills item, start and end (the blanks that the
  * token takes with it included). */
@@ -249,7 +297,7 @@ struct added_walk {
 bool added_next(const struct vocab *v, const struct added_set *set, const char *text, size_t n, bool parse_special,
                 struct added_walk *walk);
 
-/* ---- tokens (tokens.c) ----------------------------------------------------------------------------------------- */
+/* ---- tokens (tokens.c) ------------------------------------------------------------------------------------------ */
 
 sluice_status tokens_reserve(struct vocab *v, size_t n_ids, struct failure *f); /* ids 0 .. n_ids - 1 may be added */
 sluice_status token_add(struct vocab *v, int32_t id, const char *text, size_t n, unsigned flags, struct failure *f);
@@ -258,7 +306,7 @@ int32_t token_find_model(const struct vocab *v, const char *text, size_t n); /* 
 /* Appends to the pool; fails above 4 GiB. */
 sluice_status pool_append(struct vocab *v, const char *data, size_t n, uint32_t *offset, struct failure *f);
 
-/* ---- reading JSON (vocab_json.c) ------------------------------------------------------------------------------- */
+/* ---- reading JSON (vocab_json.c) -------------------------------------------------------------------------------- */
 
 /* Parses; checks size, depth, duplicate keys. The root is an object. */
 sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f);
@@ -277,7 +325,7 @@ sluice_status json_each_step(struct vocab *v, const json_t *node, const char *li
                              step_reader read, struct failure *f);
 
 
-/* ---- characters (unicode.c) ------------------------------------------------------------------------------------ */
+/* ---- characters (unicode.c) ------------------------------------------------------------------------------------- */
 
 /* What bytes [n >= 1] are: the length of the character they begin with, 0 when it is cut off, -1 when not UTF-8. */
 int utf8_check(const unsigned char *bytes, size_t n);
@@ -287,6 +335,7 @@ size_t utf8_write(char out[4], int32_t c);
 size_t utf8_back(const char *text, size_t at, int32_t *c); /* the character that ends at `at` > 0 */
 bool is_white_space(int32_t c);
 bool is_numeric(int32_t c);     /* Nd, Nl, No */
+bool is_decimal(int32_t c);     /* Nd */
 bool is_punctuation(int32_t c); /* P*, and all ASCII symbols */
 bool is_word(int32_t c);
 bool is_mark(int32_t c);             /* Mn, Mc, Me */

@@ -4,8 +4,12 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "engine/gguf_vocab.h"
+#include "tests/support/folder.h"
 #include "text/vocab_internal.h"
+#include "weights/archive.h"
 
 char *golden_read(const char *name, size_t *n)
 {
@@ -39,8 +43,33 @@ json_t *golden_json(const char *name)
     return json;
 }
 
+/* "gguf/gpt-2": unpacked to a file, since an archive is one. */
+static struct vocab *golden_gguf(const char *name)
+{
+    char file[128], warning[512];
+    snprintf(file, sizeof file, "%s.gguf", name);
+    size_t n = 0;
+    char *data = golden_read(file, &n);
+    cr_assert_not_null(data, "cannot read %s", file);
+    struct test_folder folder;
+    folder_create(&folder);
+    folder_write(&folder, "vocab.gguf", data, n);
+    free(data);
+    struct archive *a = NULL;
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    sluice_status status = archive_open(&a, folder_path(&folder, "vocab.gguf"), 0, &f);
+    if (!status) status = open_gguf_vocab(&v, a, warning, sizeof warning, &f);
+    archive_close(&a);
+    folder_remove(&folder);
+    cr_assert_eq(status, SLUICE_OK, "%s: %s", name, f.text);
+    cr_assert_not_null(v);
+    return v;
+}
+
 struct vocab *golden_vocab(const char *name)
 {
+    if (strncmp(name, "gguf/", 5) == 0) return golden_gguf(name);
     char file[128];
     snprintf(file, sizeof file, "%s.tokenizer.json", name);
     size_t n = 0;

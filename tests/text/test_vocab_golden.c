@@ -1,5 +1,6 @@
 /* The tokenizer against Hugging Face's: the same ids and the same text for every string of the corpus and every golden
- * tokenizer (made by tools/reference/make_tokenizer_goldens.py). */
+ * tokenizer (made by tools/reference/make_tokenizer_goldens.py), those in GGUF form included (there against
+ * SentencePiece, too: make_gguf_vocab_goldens.py). */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
@@ -30,6 +31,12 @@ static char names[][24] = {
     "bert",
     "behaviors",
     "byte_normalizer",
+    "gguf/gpt-2",
+    "gguf/mpt",
+    "gguf/deepseek-llm",
+    "gguf/deepseek-coder",
+    "gguf/llama-spm",
+    "gguf/phi-3",
 };
 
 struct golden {
@@ -133,6 +140,29 @@ static void check_string(struct golden *g, size_t i)
     free(ids);
 }
 
+/* The texts that llama.cpp's project tests its vocabularies with, and what the original tokenizers make of them. */
+static void check_cases(struct golden *g)
+{
+    char file[128];
+    snprintf(file, sizeof file, "%s.cases.json", g->name);
+    json_t *cases = golden_json(file);
+    cr_assert_eq(json_array_size(cases), 47);
+    for (size_t i = 0; i < 47; i++) {
+        const json_t *text = json_array_get(json_array_get(cases, i), 0);
+        int32_t expected[1024], ids[1024];
+        size_t n_expected = read_ids(json_array_get(json_array_get(cases, i), 1), expected), n = 0;
+        for (unsigned flags = 0; flags <= VOCAB_PARSE_SPECIAL; flags++) {
+            struct failure f = {0};
+            sluice_status status = vocab_encode(g->vocab, json_string_value(text), json_string_length(text),
+                                                flags | VOCAB_NO_BOS, ids, 1024, &n, &f);
+            cr_assert_eq(status, SLUICE_OK, "%s", f.text);
+            cr_expect(n == n_expected && memcmp(ids, expected, n * sizeof *ids) == 0, "%s: text %zu differs", g->name,
+                      i);
+        }
+    }
+    json_decref(cases);
+}
+
 ParameterizedTestParameters(vocab_golden, equals_the_reference_on_the_corpus)
 {
     return cr_make_param_array(char[24], names, sizeof names / sizeof *names);
@@ -145,5 +175,6 @@ ParameterizedTest(char name[24], vocab_golden, equals_the_reference_on_the_corpu
     cr_assert_gt(n, 500);
     for (size_t i = 0; i < n; i++) check_string(&g, i);
     cr_expect_eq(g.n_bad, 0, "%s: %zu of %zu comparisons differ", g.name, g.n_bad, g.n_checked);
+    if (strncmp(name, "gguf/", 5) == 0) check_cases(&g);
     close_golden(&g);
 }

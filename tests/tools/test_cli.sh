@@ -65,11 +65,11 @@ dict() { head -c 128 "$1" | tail -c +11 | tr -d '\0' | sed 's/ *$//'; }
 
 test_help() {
     accept --help
-    check "help names every command" test "$(grep -cE '^  (run|inspect|tokenize|logits|verify) ' "$out")" = 5
+    check "help names every command" test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize) ' "$out")" = 6
     check "help says nothing on standard error" test ! -s "$err"
     accept --version
     check "version" grep -qE '^sluice [0-9]+\.[0-9]+\.[0-9]+$' "$out"
-    for command in run inspect tokenize logits verify; do
+    for command in run inspect tokenize logits verify quantize; do
         accept help "$command"
         cp "$out" "$work/help"
         accept "$command" --help
@@ -284,6 +284,79 @@ test_logits() {
     check "failures leave no part" test -z "$(find "$work" -name "*.part")"
 }
 
+test_quantize() {
+    accept quantize --help
+    check "help lists the types" grep -qE '^  q4_k_m +4\.5 bits' "$out"
+    refuse 1 'OUT OUT is missing|.*OUT is missing' quantize "$demo"
+    refuse 1 '--type TYPE is missing' quantize "$demo" "$work/x.gguf"
+    refuse 1 'type: unknown type "q4_km", did you mean q4_k_m\?' quantize "$demo" "$work/x.gguf" --type q4_km
+    refuse 1 '--tensor: found "q8_0", expected PATTERN=TYPE' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor q8_0
+    refuse 1 '--tensor: found "=q8_0", expected PATTERN=TYPE' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor =q8_0
+    refuse 1 'tensor rule: unknown type "q8", did you mean' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor attn=q8
+    refuse 1 'tensor rule "shexp": fits no matrix' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor shexp=f16
+    refuse 1 'the name of OUT is empty' quantize "$demo" '' --type q8_0
+    refuse 3 '--calibrate ".*missing": No such file' quantize "$demo" "$work/x.gguf" --type q8_0 --calibrate "$work/missing"
+    refuse 3 '' quantize "$work/missing" "$work/x.gguf" --type q8_0
+    refuse 3 '.*nowhere/x\.gguf.*: No such file or directory' quantize "$demo" "$work/nowhere/x.gguf" --type q8_0
+    refuse 1 '.*a single file has no config.json' quantize "$tiny/expected.safetensors" "$work/x.gguf" --type q8_0
+    refuse 3 '.*exists already' quantize "$demo" "$demo" --type q8_0
+
+    accept quantize "$demo" "$work/q8.gguf" --type q8_0
+    check "one line per tensor" grep -qE '^blk\.0\.ffn_up_exps\.weight +16 x 256 x 256 +BF16 +Q8_0 +[0-9.e-]+ +0\.00' "$out"
+    check "norms stay exact" grep -qE '^blk\.0\.attn_norm\.weight +256 +BF16 +F32 +0 +0 +0$' "$out"
+    check "bits per weight" grep -qE '^weights .* 8\.[0-9]+ bits each$' "$out"
+    refuse 3 '.*q8\.gguf: exists already' quantize "$demo" "$work/q8.gguf" --type f16
+    refuse 3 '.*q8\.gguf: exists already' quantize "$work/q8.gguf" "$work/q8.gguf" --type f16
+    accept run "$work/q8.gguf" -p 'Once upon a time' -n 8 --temp 0
+    check "the new file runs" test -s "$out"
+    accept verify "$demo" "$work/q8.gguf" -f "$demo/eval/stories.txt" -c 64 --max-kl 0.01
+
+    accept quantize "$work/q8.gguf" "$work/again.gguf" --type q4_k_m -q --tensor 'blk.1.ffn_up_exps*=f16' -t 1
+    check "-q leaves the summary" test "$(wc -l <"$out")" = 3
+    check "a second rounding is told" grep -q '^warning: [0-9]* tensors of the source are quantised already' "$err"
+    accept quantize "$demo" "$work/4.gguf" --type mxfp4_moe --calibrate "$demo/eval/code.txt" --json
+    if [ -n "$json_lines" ]; then
+        check "JSON has bits per weight" grep -qE '^[4-8]\.' <(json summary.bits_per_weight)
+        check "JSON has the tokens" test "$(json summary.calibration_tokens)" -gt 100
+        check "tensors are weighted" grep -q true <(json weighted)
+    fi
+    accept inspect "$work/4.gguf"
+
+    (ulimit -f 1000; "$sluice" quantize "$demo" "$work/large.gguf" --type f16 >"$out" 2>"$err")
+    check "no room gives exit code 3" test $? = 3
+    check "no room gives one line" grep -qE '^error: .*large\.gguf\.part: .*File too large$' "$err"
+    run quantize "$demo" "$work/full.gguf" --type f16
+    "$sluice" quantize "$demo" "$work/full2.gguf" --type f16 >/dev/full 2>"$err" </dev/null
+    check "a full output gives exit code 3" test $? = 3
+    check "a full output leaves no model" test ! -e "$work/full2.gguf"
+    check "failures leave nothing" test -z "$(find "$work" -name '*.part' -o -name 'x.gguf' -o -name 'large.gguf')"
+}
+
+# Interrupts a conversion as soon as its file has begun.
+test_quantize_interrupt() {
+    set -m
+    "$sluice" quantize "$demo" "$work/cut.gguf" --type iq4_xs -t 1 >"$out" 2>"$err" </dev/null &
+    local job=$! i
+    set +m
+    for ((i = 0; i < 3000; i++)); do
+        [ -e "$work/cut.gguf.part" ] && break
+        sleep 0.01
+    done
+    kill -INT "$job"
+    wait "$job"
+    check "SIGINT gives exit code 130" test $? = 130
+    check "SIGINT leaves nothing" test ! -e "$work/cut.gguf" -a ! -e "$work/cut.gguf.part"
+    check "SIGINT says nothing" test ! -s "$err"
+}
+
+# What llama.cpp's own converter and quantiser wrote computes what transformers computes.
+test_peer_files() {
+    local file
+    for file in "$models"/../gguf/*.gguf; do
+        accept verify "$file" --reference "${file%.gguf}.safetensors" -t 2
+    done
+}
+
 test_verify_models() {
     local text='Once upon a time there was a king who had three sons'
     accept verify "$demo" "$demo" -p "$text" --json --max-kl 0
@@ -363,6 +436,9 @@ test_tokenize
 test_logits
 test_verify
 test_verify_models
+test_peer_files
+test_quantize
+test_quantize_interrupt
 test_interrupt
 
 printf '%d checks, %d failed\n' "$checks" "$failures"

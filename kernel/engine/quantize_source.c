@@ -1,0 +1,321 @@
+/* Owns what the quantiser reads: the list of tensors of a folder or a GGUF file, and the keys of the new file. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/engine_internal.h"
+#include "engine/quantize_parts.h"
+#include "model/config_export.h"
+
+/* ---- tensors of a folder ----------------------------------------------------------------------------------------- */
+
+static bool is_rotated(enum tensor_role role)
+{
+    return role == ROLE_Q || role == ROLE_K || role == ROLE_Q_BIAS || role == ROLE_K_BIAS;
+}
+
+/* One target per matrix or vector; the experts of a bank are one. */
+static void list_planned(struct source *s)
+{
+    const struct model_config *c = &s->config;
+    for (size_t i = 0; i < s->plan.n;) {
+        const struct planned *item = &s->plan.items[i];
+        size_t count = 1;
+        while (item->expert == 0 && i + count < s->plan.n && s->plan.items[i + count].expert == (int)count) count++;
+        struct target *t = &s->targets[s->n_targets++];
+        *t = (struct target){.parts = &s->rows[i],
+                             .n_parts = count,
+                             .part_rows = item->rows.n,
+                             .k = item->rows.k,
+                             .from = item->rows.dtype,
+                             .role = item->role,
+                             .layer = item->layer,
+                             .expert = -1,
+                             .expert_rows = item->expert == 0 ? item->rows.n : 0};
+        plan_gguf_tensor(item, c, t->name, t->shape, &t->n_dims);
+        if (c->arch->gguf_rope_pairs && is_rotated(item->role)) t->pair_head = c->layers[item->layer].mixer.head_dim;
+        for (size_t e = 0; e < count; e++) s->rows[i + e] = s->plan.items[i + e].rows;
+        i += count;
+    }
+}
+
+/* What GGUF has as a tensor and a folder as keys. */
+static sluice_status list_divisors(struct source *s, struct failure *f)
+{
+    const int n = s->config.head_dim / 2;
+    s->divisors = memory_calloc((size_t)n, sizeof *s->divisors);
+    if (!s->divisors) return fail_memory(f, "list of tensors");
+    if (!config_rope_divisors(&s->config, s->divisors)) return SLUICE_OK;
+    struct target *t = &s->targets[s->n_targets++];
+    *t = (struct target){.name = "rope_freqs.weight", .n_dims = 1, .from = DTYPE_F32, .role = N_TENSOR_ROLES};
+    t->values = s->divisors;
+    t->shape[0] = (uint64_t)n;
+    return SLUICE_OK;
+}
+
+static void warn_unused(const struct source *s, void (*warn)(void *, const char *), void *context)
+{
+    size_t n = 0, first = 0;
+    char text[512], shown[ESCAPED_BYTES];
+    for (size_t i = archive_n_tensors(s->archive); i-- > 0;)
+        if (!s->plan.used[i]) {
+            n++;
+            first = i;
+        }
+    if (n == 0) return;
+    const char *name = archive_tensor(s->archive, first)->name;
+    snprintf(text, sizeof text, "%s: %zu %s not used, for example %s", archive_name(s->archive), n,
+             n == 1 ? "tensor is" : "tensors are", escape_text(shown, sizeof shown, name, strlen(name)));
+    warn(context, text);
+}
+
+static sluice_status make_plan(struct source *s, struct failure *f)
+{
+    sluice_status status = config_read(&s->config, &s->generation, s->archive, f);
+    if (status) return status;
+    status = plan_tensors(&s->plan, &s->config, s->archive, f);
+    if (status)
+        config_free(&s->config);
+    else
+        s->has_plan = true;
+    return status;
+}
+
+static sluice_status open_folder(struct source *s, void (*warn)(void *, const char *), void *context, struct failure *f)
+{
+    sluice_status status = make_plan(s, f);
+    if (status) return status;
+    s->rows = memory_calloc(s->plan.n, sizeof *s->rows);
+    s->targets = memory_calloc(s->plan.n + 1, sizeof *s->targets);
+    if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
+    list_planned(s);
+    warn_unused(s, warn, context);
+    return list_divisors(s, f);
+}
+
+/* ---- tensors of a GGUF file -------------------------------------------------------------------------------------- */
+
+static sluice_status list_view(struct source *s, const struct tensor_view *view, struct failure *f)
+{
+    struct row_source *rows = &s->rows[s->n_targets];
+    struct target *t = &s->targets[s->n_targets++];
+    uint64_t n = 1, k = view->shape[view->n_dims - 1];
+    *t =
+        (struct target){.n_dims = view->n_dims, .from = view->dtype, .raw = view, .role = N_TENSOR_ROLES, .expert = -1};
+    snprintf(t->name, sizeof t->name, "%s", view->name);
+    for (int i = 0; i < view->n_dims; i++) t->shape[i] = view->shape[i];
+    if (!dtype_info(view->dtype)->is_weight) return SLUICE_OK;
+    for (int i = 0; i + 1 < view->n_dims; i++) n *= view->shape[i]; /* at most the elements, which the reader counted */
+    if (n > INT_MAX || k > INT_MAX)
+        return fail(f, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": more than %d rows or columns", view->file, view->name,
+                    INT_MAX);
+    *rows = (struct row_source){
+        .encoding = ROWS_PLAIN, .dtype = view->dtype, .n = (int)n, .k = (int)k, .view = view, .data = view->data};
+    t->raw = NULL;
+    t->parts = rows;
+    t->n_parts = 1;
+    t->part_rows = (int)n;
+    t->k = (int)k;
+    return SLUICE_OK;
+}
+
+/* What each tensor is in the model, for the importance matrix. */
+static void find_roles(struct source *s)
+{
+    const struct tensor_view *first = archive_tensor(s->archive, 0);
+    for (size_t i = 0; i < s->plan.n; i++) {
+        const struct planned *item = &s->plan.items[i];
+        struct target *t = &s->targets[item->rows.view - first];
+        t->role = item->role;
+        t->layer = item->layer;
+        if (item->expert < 0) continue;
+        if (t->n_dims == 3)
+            t->expert_rows = (int)t->shape[1];
+        else
+            t->expert = item->expert;
+    }
+}
+
+static sluice_status open_gguf(struct source *s, bool want_roles, struct failure *f)
+{
+    const size_t n = archive_n_tensors(s->archive);
+    s->rows = memory_calloc(n, sizeof *s->rows);
+    s->targets = memory_calloc(n, sizeof *s->targets);
+    if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
+    for (size_t i = 0; i < n; i++) {
+        sluice_status status = list_view(s, archive_tensor(s->archive, i), f);
+        if (status) return status;
+    }
+    if (!want_roles) return SLUICE_OK;
+    sluice_status status = make_plan(s, f);
+    if (!status) find_roles(s);
+    return status;
+}
+
+/* ---- both -------------------------------------------------------------------------------------------------------- */
+
+/* What belongs to no layer, then the layers; by name within. */
+static int compare_targets(const void *left, const void *right)
+{
+    const struct target *a = left, *b = right;
+    int la = tensor_layer(a->name), lb = tensor_layer(b->name);
+    if (la != lb) return la < lb ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+sluice_status source_open(struct source *s, const char *path, bool want_roles, void (*warn)(void *, const char *),
+                          void *context, struct failure *f)
+{
+    *s = (struct source){0};
+    sluice_status status = archive_open(&s->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, f);
+    if (status) return status;
+    if (archive_warning(s->archive)) warn(context, archive_warning(s->archive));
+    if (archive_format(s->archive) == ARCHIVE_GGUF)
+        status = open_gguf(s, want_roles, f);
+    else
+        status = open_folder(s, warn, context, f);
+    if (!status && s->n_targets == 0)
+        status = fail(f, SLUICE_FORMAT, "%s: there are no tensors", archive_name(s->archive));
+    if (status)
+        source_close(s);
+    else
+        qsort(s->targets, s->n_targets, sizeof *s->targets, compare_targets);
+    return status;
+}
+
+void source_close(struct source *s)
+{
+    if (s->has_plan) {
+        plan_free(&s->plan);
+        config_free(&s->config);
+    }
+    memory_free(s->targets);
+    memory_free(s->rows);
+    memory_free(s->divisors);
+    archive_close(&s->archive);
+    *s = (struct source){0};
+}
+
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
+
+enum { QUANTIZATION_VERSION = 2 }; /* of the blocks' layouts, as llama.cpp counts */
+
+static void put_text(struct gguf_writer *w, const char *key, const char *text)
+{
+    gguf_put_string(w, key, text, strlen(text));
+}
+
+static void put_flag(struct gguf_writer *w, const char *key, int value)
+{
+    if (value >= 0) gguf_put_bool(w, key, value != 0);
+}
+
+static void put_id(struct gguf_writer *w, const char *key, int32_t id)
+{
+    if (id >= 0) gguf_put_u32(w, key, (uint32_t)id);
+}
+
+static void put_vocab(struct gguf_writer *w, const struct vocab_source *v)
+{
+    put_text(w, "tokenizer.ggml.model", v->model);
+    if (v->pre) put_text(w, "tokenizer.ggml.pre", v->pre);
+    gguf_put_strings(w, "tokenizer.ggml.tokens", v->tokens, v->token_lengths, v->n_tokens);
+    if (v->scores) gguf_put_f32s(w, "tokenizer.ggml.scores", v->scores, v->n_tokens);
+    if (v->types) gguf_put_i32s(w, "tokenizer.ggml.token_type", v->types, v->n_tokens);
+    if (v->n_merges) gguf_put_strings(w, "tokenizer.ggml.merges", v->merges, v->merge_lengths, v->n_merges);
+    put_id(w, "tokenizer.ggml.bos_token_id", v->bos);
+    put_id(w, "tokenizer.ggml.unknown_token_id", v->unknown);
+    put_id(w, "tokenizer.ggml.padding_token_id", v->padding);
+    put_flag(w, "tokenizer.ggml.add_bos_token", v->add_bos);
+    put_flag(w, "tokenizer.ggml.add_eos_token", v->add_eos);
+    put_flag(w, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
+}
+
+/* The configuration's end tokens come first (config_export); GGUF has a second key for models that end at several. */
+static void put_end_tokens(struct gguf_writer *w, const struct model_config *c, int32_t eos)
+{
+    if (c->n_end_tokens == 0) put_id(w, "tokenizer.ggml.eos_token_id", eos);
+    if (c->n_end_tokens > 1) put_id(w, "tokenizer.ggml.eot_token_id", c->end_tokens[1]);
+}
+
+static sluice_status put_tokenizer(const struct source *s, struct gguf_writer *w, void (*warn)(void *, const char *),
+                                   void *context, struct failure *f)
+{
+    size_t n = 0, n_config = 0;
+    const char *json = archive_text(s->archive, TEXT_TOKENIZER, &n);
+    const char *config = archive_text(s->archive, TEXT_TOKENIZER_CONFIG, &n_config);
+    struct vocab *vocab = NULL;
+    struct vocab_source described = {.eos = -1};
+    bool exact = false;
+    if (!json) {
+        put_text(w, "tokenizer.ggml.model", "none");
+        put_end_tokens(w, &s->config, -1);
+        warn(context, "there is no tokenizer.json, so the new file has no tokenizer: it runs with token ids only");
+        return SLUICE_OK;
+    }
+    sluice_status status = vocab_create(&vocab, json, n, config, n_config, f);
+    if (!status) status = vocab_describe(vocab, (size_t)s->config.vocab_size, &described, &exact, f);
+    if (!status) {
+        put_vocab(w, &described);
+        put_end_tokens(w, &s->config, described.eos);
+        vocab_source_free(&described);
+        if (!exact) {
+            gguf_put_string(w, "tokenizer.huggingface.json", json, n);
+            warn(context, "GGUF cannot say all that this tokenizer does: the new file carries tokenizer.json too, but "
+                          "other programs may give other tokens for some texts");
+        }
+    }
+    vocab_free(&vocab);
+    return status;
+}
+
+/* tokenizer_config.json has one template, or a list of {"name", "template"}; the newer way is a file of its own. */
+static void put_chat_template(const struct source *s, struct gguf_writer *w)
+{
+    static const char key[] = "tokenizer.chat_template";
+    size_t n = 0;
+    const char *file = archive_text(s->archive, TEXT_CHAT_TEMPLATE, &n);
+    struct meta value = archive_meta(s->archive, DOCUMENT_TOKENIZER_CONFIG, "chat_template");
+    if (file) {
+        gguf_put_string(w, key, file, n);
+    } else if (value.kind == META_STRING) {
+        gguf_put_string(w, key, value.string, value.n);
+    }
+    for (size_t i = 0; !file && value.kind == META_ARRAY && i < value.n; i++) {
+        struct meta name = meta_member(meta_element(value, i), "name");
+        struct meta text = meta_member(meta_element(value, i), "template");
+        if (name.kind == META_STRING && text.kind == META_STRING && strcmp(name.string, "default") == 0)
+            gguf_put_string(w, key, text.string, text.n);
+    }
+}
+
+static sluice_status write_folder_keys(const struct source *s, struct gguf_writer *w, uint32_t file_type,
+                                       void (*warn)(void *, const char *), void *context, struct failure *f)
+{
+    char license[LICENSE_BYTES];
+    config_export(&s->config, &s->generation, w);
+    put_text(w, "general.type", "model");
+    put_text(w, "general.name", archive_name(s->archive));
+    read_license(license, s->archive);
+    if (license[0]) put_text(w, "general.license", license);
+    gguf_put_u32(w, "general.file_type", file_type);
+    gguf_put_u32(w, "general.quantization_version", QUANTIZATION_VERSION);
+    sluice_status status = put_tokenizer(s, w, warn, context, f);
+    if (!status) put_chat_template(s, w);
+    return status;
+}
+
+sluice_status source_write_keys(const struct source *s, struct gguf_writer *w, uint32_t file_type,
+                                void (*warn)(void *, const char *), void *context, struct failure *f)
+{
+    struct meta value;
+    const char *key;
+    if (archive_format(s->archive) != ARCHIVE_GGUF) return write_folder_keys(s, w, file_type, warn, context, f);
+    for (size_t i = 0; (key = archive_gguf_key(s->archive, i, &value)); i++)
+        if (strncmp(key, "split.", 6) != 0) gguf_put_meta(w, key, value);
+    gguf_put_u32(w, "general.file_type", file_type);
+    gguf_put_u32(w, "general.quantization_version", QUANTIZATION_VERSION);
+    return SLUICE_OK;
+}

@@ -1,0 +1,767 @@
+/* Writing GGUF files: exact types give the same bits, mixes give the types that they promise, and nothing is left
+ * behind by whatever ends early. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "engine/calibrate.h"
+#include "engine/quantize_types.h"
+#include "folder.h"
+#include "golden.h"
+#include "weights/archive.h"
+
+static const char *model_path(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/golden/models/%s", SLUICE_TEST_DIR, name);
+    return path;
+}
+
+static sluice_status try_quantize(const char *in, const char *out, const char *type, sluice_error *error)
+{
+    sluice_quantize_options o = sluice_quantize_options_default();
+    o.type = type;
+    o.n_threads = 2;
+    return sluice_quantize(in, out, &o, NULL, error);
+}
+
+static void quantize(const char *in, const char *out, const char *type)
+{
+    sluice_error error = {0};
+    cr_assert_eq(try_quantize(in, out, type, &error), SLUICE_OK, "%s: %s", in, error.text);
+}
+
+static size_t n_files(const struct test_folder *t)
+{
+    size_t n = 0;
+    DIR *folder = opendir(t->path);
+    cr_assert_not_null(folder);
+    for (struct dirent *d; (d = readdir(folder));) n += d->d_name[0] != '.';
+    closedir(folder);
+    return n;
+}
+
+static char *read_whole(const char *path, size_t *n)
+{
+    struct stat s;
+    FILE *file = fopen(path, "rb");
+    cr_assert(file && fstat(fileno(file), &s) == 0, "%s", path);
+    char *bytes = malloc((size_t)s.st_size);
+    *n = fread(bytes, 1, (size_t)s.st_size, file);
+    cr_assert_eq(*n, (size_t)s.st_size);
+    fclose(file);
+    return bytes;
+}
+
+static void expect_same_bytes(const char *a, const char *b)
+{
+    size_t n, m;
+    char *left = read_whole(a, &n), *right = read_whole(b, &m);
+    cr_expect(n == m && memcmp(left, right, n) == 0, "%s and %s differ", a, b);
+    free(left);
+    free(right);
+}
+
+/* ---- types ------------------------------------------------------------------------------------------------------- */
+
+/* The types that a mix gives to these tensors, as words. */
+static void expect_types(const char *mix, const struct mix_model *m, const char *const (*pairs)[2], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *found = dtype_info(mix_type(mix_find(mix), m, pairs[i][0]))->name;
+        cr_expect_str_eq(found, pairs[i][1], "%s: %s: found %s, expected %s", mix, pairs[i][0], found, pairs[i][1]);
+    }
+}
+#define EXPECT_TYPES(mix, model, ...)                                                             \
+    do {                                                                                          \
+        static const char *const expected_pairs[][2] = {__VA_ARGS__};                             \
+        expect_types(mix, model, expected_pairs, sizeof expected_pairs / sizeof *expected_pairs); \
+    } while (0)
+
+Test(quantize_types, a_mix_gives_more_bits_where_they_matter)
+{
+    const struct mix_model dense = {.n_layers = 32, .has_output = true};
+    EXPECT_TYPES("Q4_K_M", &dense, {"output.weight", "Q6_K"}, {"token_embd.weight", "Q4_K"},
+                 {"blk.0.attn_v.weight", "Q6_K"}, {"blk.3.ffn_down.weight", "Q6_K"}, {"blk.4.ffn_down.weight", "Q4_K"},
+                 {"blk.5.attn_v.weight", "Q4_K"}, {"blk.6.attn_v.weight", "Q6_K"}, {"blk.28.ffn_down.weight", "Q6_K"},
+                 {"blk.6.attn_q.weight", "Q4_K"}, {"blk.6.ffn_up.weight", "Q4_K"},
+                 {"blk.0.attn_output.weight", "Q4_K"});
+    EXPECT_TYPES("q3_k_l", &dense, {"blk.9.attn_output.weight", "Q5_K"}, {"blk.9.ffn_down.weight", "Q5_K"},
+                 {"blk.9.attn_k.weight", "Q3_K"});
+    EXPECT_TYPES("q3_k_m", &dense, {"blk.1.ffn_down.weight", "Q5_K"}, {"blk.2.ffn_down.weight", "Q4_K"});
+    EXPECT_TYPES("q4_k_s", &dense, {"blk.3.ffn_down.weight", "Q5_K"}, {"blk.4.ffn_down.weight", "Q4_K"});
+    EXPECT_TYPES("q2_k", &dense, {"blk.9.ffn_down.weight", "Q3_K"}, {"blk.9.ffn_gate.weight", "Q2_K"});
+    EXPECT_TYPES("q8_0", &dense, {"output.weight", "Q8_0"}, {"blk.9.attn_v.weight", "Q8_0"});
+    EXPECT_TYPES("bf16", &dense, {"output.weight", "BF16"}, {"token_embd.weight", "BF16"});
+}
+
+Test(quantize_types, experts)
+{
+    const struct mix_model tied = {.n_layers = 32, .has_experts = true};
+    EXPECT_TYPES("q4_k_m", &tied, {"token_embd.weight", "Q6_K"}, {"blk.9.attn_k.weight", "Q8_0"},
+                 {"blk.9.attn_v.weight", "Q8_0"}, {"blk.9.attn_q.weight", "Q4_K"},
+                 {"blk.0.ffn_down_exps.weight", "Q6_K"}, {"blk.4.ffn_down_exps.weight", "Q4_K"},
+                 {"blk.0.ffn_down.7.weight", "Q6_K"}, {"blk.0.ffn_down_shexp.weight", "Q6_K"});
+    EXPECT_TYPES("mxfp4_moe", &tied, {"token_embd.weight", "Q8_0"}, {"blk.9.attn_k.weight", "Q8_0"},
+                 {"blk.9.ffn_up_exps.weight", "MXFP4"}, {"blk.9.ffn_up.12.weight", "MXFP4"},
+                 {"blk.9.ffn_down_exps.weight", "MXFP4"}, {"blk.9.ffn_up_shexp.weight", "Q8_0"});
+}
+
+Test(quantize_types, names)
+{
+    struct mix_model m = {0};
+    mix_model_add(&m, "blk.11.ffn_up_exps.weight");
+    mix_model_add(&m, "blk.2.ffn_up.weight");
+    cr_expect(m.n_layers == 12 && m.has_experts && !m.has_output);
+    mix_model_add(&m, "output.weight");
+    cr_expect(m.has_output);
+    cr_expect_eq(tensor_layer("blk.7.attn_q.weight"), 7);
+    cr_expect_eq(tensor_layer("blk.x"), -1);
+    cr_expect_eq(tensor_layer("blk.99999999999999999999.x"), -1);
+    cr_expect(tensor_is_rounded("blk.0.attn_q.weight", 2));
+    cr_expect(tensor_is_rounded("blk.0.ssm_out.weight", 2));
+    cr_expect_not(tensor_is_rounded("blk.0.attn_q.bias", 2));
+    cr_expect_not(tensor_is_rounded("blk.0.attn_norm.weight", 1));
+    cr_expect_not(tensor_is_rounded("blk.0.attn_q_norm.weight", 2));
+    cr_expect_not(tensor_is_rounded("blk.0.ffn_gate_inp.weight", 2));
+    cr_expect_not(tensor_is_rounded("blk.0.ffn_gate_inp_shexp.weight", 2));
+    cr_expect_not(tensor_is_rounded("blk.0.ssm_conv1d.weight", 2));
+    cr_expect(rule_fits("ffn_down", "blk.0.ffn_down_exps.weight"));
+    cr_expect(rule_fits("blk.[01].*", "blk.0.ffn_down_exps.weight"));
+    cr_expect_not(rule_fits("blk.?", "blk.0.ffn_down_exps.weight"));
+    cr_expect_null(mix_find("q4"));
+    cr_expect_str_eq(mix_nearest("q4_km", false), "q4_k_m");
+    cr_expect_null(mix_nearest("elephant", false));
+}
+
+Test(quantize_types, blocks_that_do_not_fit)
+{
+    cr_expect_eq(type_that_fits(DTYPE_Q4_K, 512), DTYPE_Q4_K);
+    cr_expect_eq(type_that_fits(DTYPE_Q4_K, 288), DTYPE_Q5_0);
+    cr_expect_eq(type_that_fits(DTYPE_Q5_K, 288), DTYPE_Q5_1);
+    cr_expect_eq(type_that_fits(DTYPE_Q6_K, 288), DTYPE_Q8_0);
+    cr_expect_eq(type_that_fits(DTYPE_Q3_K, 288), DTYPE_IQ4_NL);
+    cr_expect_eq(type_that_fits(DTYPE_IQ4_XS, 288), DTYPE_IQ4_NL);
+    cr_expect_eq(type_that_fits(DTYPE_Q2_K, 288), DTYPE_Q4_0);
+    cr_expect_eq(type_that_fits(DTYPE_Q2_K, 40), DTYPE_F16);
+    cr_expect_eq(type_that_fits(DTYPE_MXFP4, 40), DTYPE_F16);
+    cr_expect_eq(type_that_fits(DTYPE_F32, 7), DTYPE_F32);
+}
+
+/* ---- exact types ------------------------------------------------------------------------------------------------- */
+
+static void expect_same_logits(const char *name, const struct golden *g, const struct seen *expected, const char *file,
+                               const char *type)
+{
+    struct golden copy = *g;
+    struct seen found;
+    sluice_error error = {0};
+    sluice_engine_options o = sluice_engine_options_default();
+    o.n_threads = 2;
+    cr_assert_eq(sluice_engine_open(&copy.engine, file, &o, &error), SLUICE_OK, "%s as %s: %s", name, type, error.text);
+    sluice_engine_get_info(copy.engine, &copy.info);
+    cr_expect_str_eq(copy.info.architecture, g->info.architecture, "%s", name);
+    cr_expect_eq(copy.info.n_context, g->info.n_context, "%s", name);
+    cr_expect_eq(copy.info.n_parameters, g->info.n_parameters, "%s", name);
+    golden_run(&copy, 0, &found);
+    size_t bytes = expected->n_tokens * expected->vocab_size * sizeof(float);
+    cr_expect(memcmp(found.logits, expected->logits, bytes) == 0, "%s as %s: other logits", name, type);
+    cr_expect(memcmp(found.hidden, expected->hidden,
+                     expected->n_layers * expected->n_tokens * expected->hidden_size * 4) == 0,
+              "%s as %s: another residual stream", name, type);
+    seen_free(&found);
+    sluice_engine_close(&copy.engine);
+}
+
+/* Writes the checkpoint and runs it; an F32 file is also written again. */
+static void check_exact(const struct test_folder *t, const char *name, const struct golden *g, const struct seen *seen,
+                        const char *type)
+{
+    char first[600], second[600];
+    snprintf(first, sizeof first, "%s/first.gguf", t->path);
+    snprintf(second, sizeof second, "%s/second.gguf", t->path);
+    quantize(model_path(name), first, type);
+    expect_same_logits(name, g, seen, first, type);
+    if (strcmp(type, "f32") == 0) {
+        quantize(first, second, type);
+        expect_same_bytes(first, second);
+        remove(second);
+    }
+    remove(first);
+}
+
+Test(quantize, exact_types_give_the_same_bits_for_every_checkpoint)
+{
+    static char names[MAX_CASES][64];
+    int n = golden_names(names);
+    struct test_folder t;
+    folder_create(&t);
+    for (int i = 0; i < n; i++) {
+        struct golden g;
+        struct seen seen;
+        golden_open(&g, names[i], 2, 0);
+        golden_run(&g, 0, &seen);
+        check_exact(&t, names[i], &g, &seen, "f32");
+        if (strcmp(g.info.weight_dtype, "BF16") == 0) check_exact(&t, names[i], &g, &seen, "bf16");
+        if (strcmp(g.info.weight_dtype, "F16") == 0) check_exact(&t, names[i], &g, &seen, "f16");
+        seen_free(&seen);
+        golden_close(&g);
+    }
+    cr_expect_eq(n_files(&t), 0);
+    folder_remove(&t);
+}
+
+/* ---- what is reported -------------------------------------------------------------------------------------------- */
+
+struct witness {
+    size_t n_tensors, n_rounded, n_replaced, n_router, n_asked, cancel_after;
+    char warnings[4096];
+};
+
+static void see_tensor(void *context, const sluice_tensor_report *r)
+{
+    struct witness *w = context;
+    w->n_tensors++;
+    w->n_replaced += r->wanted != NULL;
+    if (strcmp(r->to, r->from) == 0 || strcmp(r->to, "F32") == 0)
+        cr_expect_eq(r->rmse, 0, "%s: %s -> %s: RMSE %g", r->name, r->from, r->to, r->rmse);
+    if (r->rmse > 0) {
+        w->n_rounded++;
+        cr_expect_leq(r->relative_rmse, 0.2, "%s -> %s: %g", r->name, r->to, r->relative_rmse);
+        cr_expect_geq(r->max_error, r->rmse);
+    }
+    if (strstr(r->name, "ffn_gate_inp")) {
+        w->n_router++;
+        cr_expect_str_eq(r->to, "F32");
+    }
+}
+
+static void see_warning(void *context, const char *text)
+{
+    struct witness *w = context;
+    size_t n = strlen(w->warnings);
+    snprintf(w->warnings + n, sizeof w->warnings - n, "%s\n", text);
+}
+
+static bool see_cancelled(void *context)
+{
+    struct witness *w = context;
+    return ++w->n_asked > w->cancel_after;
+}
+
+static sluice_quantize_options witnessed(struct witness *w, const char *type)
+{
+    sluice_quantize_options o = sluice_quantize_options_default();
+    *w = (struct witness){.cancel_after = SIZE_MAX};
+    o.type = type;
+    o.n_threads = 2;
+    o.tensor = see_tensor;
+    o.warning = see_warning;
+    o.cancelled = see_cancelled;
+    o.context = w;
+    return o;
+}
+
+Test(quantize, reports_agree_with_the_result)
+{
+    struct test_folder t;
+    struct witness w;
+    sluice_error error = {0};
+    sluice_quantize_result r;
+    struct stat s;
+    folder_create(&t);
+    const char *out = folder_path(&t, "q.gguf");
+    sluice_quantize_options o = witnessed(&w, "q4_k_m");
+    o.rules = (const sluice_tensor_rule[]){{"attn_q", "f16"}, {"attn_*", "q8_0"}};
+    o.n_rules = 1;
+    /* hidden size 64, experts 32 wide: no row is a multiple of 256 */
+    cr_assert_eq(sluice_quantize(model_path("qwen3-moe-hub-bf16"), out, &o, &r, &error), SLUICE_OK, "%s", error.text);
+    cr_expect_eq(r.n_tensors, w.n_tensors);
+    cr_expect_eq(r.n_replaced, w.n_replaced);
+    cr_expect_eq(r.n_rounded, w.n_rounded);
+    cr_expect_gt(r.n_replaced, 0);
+    cr_expect_gt(w.n_router, 0);
+    cr_expect(strstr(w.warnings, "no tokenizer.json") != NULL, "%s", w.warnings);
+    cr_expect_eq(stat(out, &s), 0);
+    cr_expect_eq((uint64_t)s.st_size, r.file_bytes);
+    cr_expect_float_eq(r.bits_per_weight, 8 * (double)r.tensor_bytes / (double)r.n_parameters, 1e-12);
+    folder_remove(&t);
+}
+
+/* ---- refusals ---------------------------------------------------------------------------------------------------- */
+
+static void expect_refused(const struct test_folder *t, const sluice_quantize_options *o, const char *in,
+                           const char *out, sluice_status status, const char *text)
+{
+    sluice_error error = {0};
+    size_t before = n_files(t);
+    cr_expect_eq(sluice_quantize(in, out, o, NULL, &error), status, "expected \"%s\"", text);
+    cr_expect(strstr(error.text, text) != NULL, "found \"%s\", expected \"%s\"", error.text, text);
+    cr_expect_eq(n_files(t), before, "%s: a file is left", text);
+}
+
+Test(quantize, refuses_before_anything_is_written)
+{
+    struct test_folder t;
+    struct witness w;
+    folder_create(&t);
+    char out[600], in[600];
+    snprintf(out, sizeof out, "%s/out.gguf", t.path);
+    snprintf(in, sizeof in, "%s", model_path("llama3-hub-bf16"));
+    sluice_quantize_options o = witnessed(&w, "q4_km");
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "type: unknown type \"q4_km\", did you mean q4_k_m?");
+    o.type = "elephant\n";
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "unknown type \"elephant\\x0a\", expected one such as q8_0");
+    o.type = NULL;
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "no type");
+    o.type = "q8_0";
+    o.n_rules = 1;
+    o.rules = &(sluice_tensor_rule){"attn_q", "q4_k_m"};
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule: unknown type \"q4_k_m\", did you mean q4_k?");
+    o.rules = &(sluice_tensor_rule){"attn_q", "iq2_s"};
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule: unknown type \"iq2_s\"");
+    o.rules = &(sluice_tensor_rule){"attn_norm", "f16"};
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule \"attn_norm\": fits no matrix");
+    o.n_rules = 0;
+    o.n_threads = 1000;
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "threads: found 1000");
+    o.n_threads = 1;
+    expect_refused(&t, &o, in, in, SLUICE_IO, "exists already");
+    expect_refused(&t, &o, in, folder_path(&t, "no/out.gguf"), SLUICE_IO, "No such file or directory");
+    expect_refused(&t, &o, folder_path(&t, "nothing"), out, SLUICE_IO, "No such file");
+    folder_write_text(&t, "there.gguf", "precious");
+    expect_refused(&t, &o, in, folder_path(&t, "there.gguf"), SLUICE_IO, "exists already");
+    o.calibration_text = "a text";
+    o.calibration_length = 6;
+    expect_refused(&t, &o, in, folder_path(&t, "there.gguf"), SLUICE_IO, "exists already");
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tokenizer");
+    folder_remove(&t);
+}
+
+Test(quantize, values_that_no_block_can_hold)
+{
+    static const char config[] =
+        "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 32, "
+        "\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"intermediate_size\": 32, \"vocab_size\": 32, "
+        "\"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5, \"tie_word_embeddings\": true}";
+    static const char *const matrices[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                           "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                           "mlp.down_proj"};
+    static float values[32 * 32];
+    static char names[7][80];
+    struct test_tensor tensors[11] = {
+        {"model.embed_tokens.weight", "F32", 2, {32, 32}, NULL},
+        {"model.norm.weight", "F32", 1, {32}, NULL},
+        {"model.layers.0.input_layernorm.weight", "F32", 1, {32}, NULL},
+        {"model.layers.0.post_attention_layernorm.weight", "F32", 1, {32}, NULL},
+    };
+    struct test_folder t;
+    sluice_quantize_options o = sluice_quantize_options_default();
+    folder_create(&t);
+    for (int i = 0; i < 7; i++) {
+        snprintf(names[i], sizeof names[i], "model.layers.0.%s.weight", matrices[i]);
+        tensors[4 + i] = (struct test_tensor){names[i], "F32", 2, {32, 32}, NULL};
+    }
+    tensors[8].data = values;
+    char in[600], out[600];
+    snprintf(in, sizeof in, "%s/in", t.path);
+    snprintf(out, sizeof out, "%s/out.gguf", t.path);
+    folder_write_text(&t, "in/config.json", config);
+
+    values[33] = 70000; /* larger than any half */
+    folder_write_tensors(&t, "in/model.safetensors", tensors, 11);
+    o.type = "f16";
+    expect_refused(&t, &o, in, out, SLUICE_FORMAT, "gate_proj.weight\": a value is too large for F16");
+    o.type = "q8_0";
+    quantize(in, out, "bf16");
+    remove(out);
+
+    values[33] = NAN;
+    folder_write_tensors(&t, "in/model.safetensors", tensors, 11);
+    expect_refused(&t, &o, in, out, SLUICE_FORMAT, "gate_proj.weight\": a value is not finite");
+    folder_remove(&t);
+}
+
+Test(quantize, cancelling_leaves_nothing)
+{
+    struct test_folder t;
+    folder_create(&t);
+    char out[600];
+    snprintf(out, sizeof out, "%s/out.gguf", t.path);
+    size_t n_asked = 0;
+    for (size_t after = 0;; after += 1 + n_asked / 16) {
+        struct witness w;
+        sluice_error error = {0};
+        sluice_quantize_options o = witnessed(&w, "q8_0");
+        o.tensor = NULL;
+        w.cancel_after = after;
+        sluice_status s = sluice_quantize(model_path("llama3-hub-bf16"), out, &o, NULL, &error);
+        n_asked = w.n_asked;
+        if (s == SLUICE_OK) break;
+        cr_assert_eq(s, SLUICE_CANCELLED, "%s", error.text);
+        cr_assert_eq(n_files(&t), 0, "cancelled after %zu questions: a file is left", after);
+    }
+    cr_expect_geq(n_asked, 20, "asked %zu times", n_asked);
+    cr_expect_eq(n_files(&t), 1);
+    folder_remove(&t);
+}
+
+Test(quantize, short_memory_leaves_nothing)
+{
+    struct test_folder t;
+    folder_create(&t);
+    char out[600];
+    snprintf(out, sizeof out, "%s/out.gguf", t.path);
+    for (uint64_t n = 1, n_failed = 0;; n += 1 + n / 16) {
+        sluice_error error = {0};
+        memory_fail_after(n);
+        sluice_status s = try_quantize(model_path("llama3-hub-bf16"), out, "q8_0", &error);
+        memory_fail_after(0);
+        if (s == SLUICE_OK) {
+            cr_expect_gt(n_failed, 20);
+            break;
+        }
+        n_failed++;
+        cr_assert_eq(s, SLUICE_MEMORY, "request %llu: %s", (unsigned long long)n, error.text);
+        cr_assert_eq(n_files(&t), 0, "request %llu: a file is left", (unsigned long long)n);
+    }
+    folder_remove(&t);
+}
+
+/* ---- calibration ------------------------------------------------------------------------------------------------- */
+
+static const char calibrated[] = "qwen3-moe-hub-bf16"; /* experts in every layer */
+static const char text[] = "the cat sat on the mat and the dog sat on the cat";
+
+/* The checkpoint with a tokenizer: letter i of the alphabet is token i, a blank is token 0. */
+static void write_with_tokenizer(const struct test_folder *t, char path[600])
+{
+    char json[4096] =
+        "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}, "
+        "\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [], "
+        "\"unk_token\": \"?\", \"vocab\": {\"\\u0120\": 0, \"?\": 27";
+    size_t n;
+    static const char *const files[] = {"config.json", "generation_config.json", "model.safetensors"};
+    for (char c = 'a'; c <= 'z'; c++)
+        snprintf(json + strlen(json), sizeof json - strlen(json), ", \"%c\": %d", c, c - 'a' + 1);
+    snprintf(json + strlen(json), sizeof json - strlen(json), "}}}");
+    folder_write_text(t, "in/tokenizer.json", json);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char from[600], name[64];
+        snprintf(from, sizeof from, "%s/%s", model_path(calibrated), files[i]);
+        snprintf(name, sizeof name, "in/%s", files[i]);
+        char *bytes = read_whole(from, &n);
+        folder_write(t, name, bytes, n);
+        free(bytes);
+    }
+    snprintf(path, 600, "%s/in", t->path);
+}
+
+static int token_of(char c) { return c == ' ' ? 0 : c - 'a' + 1; }
+
+static void expect_text(const struct archive *a, const char *key, const char *expected)
+{
+    struct meta m = archive_meta(a, DOCUMENT_GGUF, key);
+    cr_assert_eq(m.kind, META_STRING, "%s", key);
+    cr_expect_str_eq(m.string, expected, "%s: found %s, expected %s", key, m.string, expected);
+}
+
+static void expect_number(const struct archive *a, const char *key, int64_t expected)
+{
+    struct meta m = archive_meta(a, DOCUMENT_GGUF, key);
+    cr_expect(m.kind == META_INT && m.integer == expected, "%s: found %lld, expected %lld", key, (long long)m.integer,
+              (long long)expected);
+}
+
+static struct archive *open_file(const char *path)
+{
+    struct archive *a;
+    struct failure f = {0};
+    cr_assert_eq(archive_open(&a, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f), SLUICE_OK, "%s", f.text);
+    return a;
+}
+
+/* `in` as type `type`, opened. */
+static struct archive *convert(const struct test_folder *t, const char *in, const char *type)
+{
+    char out[600];
+    snprintf(out, sizeof out, "%s/keys.gguf", t->path);
+    remove(out);
+    quantize(in, out, type);
+    return open_file(out);
+}
+
+Test(quantize, keys_of_a_folder_and_of_a_file)
+{
+    struct test_folder t;
+    char path[600], file[600];
+    folder_create(&t);
+    write_with_tokenizer(&t, path);
+    folder_write_text(&t, "in/README.md", "---\nlanguage: en\nlicense: mit\n---\n");
+    folder_write_text(&t, "in/tokenizer_config.json",
+                      "{\"chat_template\": [{\"name\": \"tools\", \"template\": \"no\"}, "
+                      "{\"name\": \"default\", \"template\": \"{{ x }}\"}]}");
+    struct archive *a = convert(&t, path, "q5_1");
+    expect_text(a, "general.architecture", "qwen3moe");
+    expect_text(a, "general.name", "in");
+    expect_text(a, "general.license", "mit");
+    expect_text(a, "tokenizer.chat_template", "{{ x }}");
+    expect_text(a, "tokenizer.ggml.model", "gpt2");
+    expect_number(a, "general.file_type", 9);
+    expect_number(a, "general.quantization_version", 2);
+    cr_expect_eq(archive_meta(a, DOCUMENT_GGUF, "tokenizer.ggml.tokens").n, 80, "padded to the vocabulary");
+    archive_close(&a);
+
+    folder_write_text(&t, "in/chat_template.jinja", "{{ y }}\n");
+    a = convert(&t, path, "f16");
+    expect_text(a, "tokenizer.chat_template", "{{ y }}\n");
+    expect_number(a, "general.file_type", 1);
+    archive_close(&a);
+
+    snprintf(file, sizeof file, "%s/f16.gguf", t.path);
+    quantize(path, file, "f16");
+    a = convert(&t, file, "q8_0");
+    expect_text(a, "tokenizer.chat_template", "{{ y }}\n");
+    expect_text(a, "general.license", "mit");
+    expect_number(a, "general.file_type", 7);
+    archive_close(&a);
+    folder_remove(&t);
+}
+
+/* Sums of layer 0, from what an observer sees. */
+struct direct {
+    struct array embedding, mixer_norm, ffn_norm;
+    float *attention; /* [n, hidden_size] */
+    int32_t *experts; /* [n, top_k] */
+    size_t n, hidden_size, top_k;
+};
+
+static void see_layer(void *context, sluice_observation what, int layer, size_t first, size_t n_rows, size_t width,
+                      const void *data)
+{
+    struct direct *d = context;
+    if (layer != 0) return;
+    if (what == SLUICE_SEE_ATTENTION) memcpy(d->attention + first * width, data, n_rows * width * 4);
+    if (what == SLUICE_SEE_EXPERTS) {
+        d->top_k = width;
+        memcpy(d->experts + first * width, data, n_rows * width * 4);
+    }
+}
+
+static struct array get_array(const sluice_arrays *arrays, const char *name)
+{
+    struct array a = {0};
+    size_t n_dims = 3;
+    sluice_error error = {0};
+    cr_assert_eq(sluice_arrays_get_float(arrays, name, &a.f, a.shape, &n_dims, &error), SLUICE_OK, "%s", error.text);
+    return a;
+}
+
+static void observe_text(struct direct *d, const char *path)
+{
+    sluice_engine *e;
+    sluice_arrays *arrays;
+    char file[700];
+    int32_t tokens[sizeof text];
+    d->n = sizeof text - 1;
+    for (size_t i = 0; i < d->n; i++) tokens[i] = token_of(text[i]);
+    cr_assert_eq(sluice_engine_open(&e, path, NULL, NULL), SLUICE_OK);
+    sluice_model_info info;
+    sluice_engine_get_info(e, &info);
+    d->hidden_size = (size_t)info.hidden_size;
+    d->attention = calloc(d->n * d->hidden_size, 4);
+    d->experts = calloc(d->n * 64, 4);
+    sluice_session *s = new_session(e, 64, 64);
+    sluice_observer o = {1u << SLUICE_SEE_ATTENTION | 1u << SLUICE_SEE_EXPERTS, see_layer, d};
+    cr_assert_eq(sluice_session_observe(s, &o), SLUICE_OK);
+    cr_assert_eq(sluice_session_prefill(s, tokens, d->n), SLUICE_OK);
+    sluice_session_free(&s);
+    sluice_engine_close(&e);
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    cr_assert_eq(sluice_arrays_open(&arrays, file, NULL), SLUICE_OK);
+    d->embedding = get_array(arrays, "model.embed_tokens.weight");
+    d->mixer_norm = get_array(arrays, "model.layers.0.input_layernorm.weight");
+    d->ffn_norm = get_array(arrays, "model.layers.0.post_attention_layernorm.weight");
+    sluice_arrays_close(&arrays);
+}
+
+/* y = rms_norm(x) * w, in double. */
+static void norm_row(double *y, const double *x, const float *w, size_t n)
+{
+    double power = 0;
+    for (size_t i = 0; i < n; i++) power += x[i] * x[i];
+    double scale = 1 / sqrt(power / (double)n + 1e-6);
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * (double)w[i];
+}
+
+static void expect_mean_square(const double *sums, size_t count, const float *found, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        double expected = sums[i] / (double)count;
+        cr_expect(fabs((double)found[i] - expected) <= 1e-4 * expected + 1e-9, "%s: column %zu: found %g, expected %g",
+                  what, i, (double)found[i], expected);
+    }
+}
+
+static struct importance *collect(const char *path, int n_threads, int n_context, struct witness *w)
+{
+    struct importance *importance;
+    struct failure f = {0};
+    sluice_quantize_options o = witnessed(w, "q8_0");
+    o.n_threads = n_threads;
+    o.n_context = n_context;
+    o.calibration_text = text;
+    o.calibration_length = sizeof text - 1;
+    cr_assert_eq(importance_collect(&importance, path, &o, &f), SLUICE_OK, "%s", f.text);
+    return importance;
+}
+
+Test(calibrate, mean_squares_are_those_of_the_inputs)
+{
+    enum { WIDE = 256, MANY = 64 };
+    static double sums[MANY][WIDE], mixer_sums[WIDE];
+    size_t counts[MANY] = {0}, n_experts = 0, n_untouched = 0;
+    struct test_folder t;
+    struct witness w;
+    struct direct d = {0};
+    char path[600], expected[64];
+    float found[WIDE];
+    folder_create(&t);
+    write_with_tokenizer(&t, path);
+    observe_text(&d, path);
+    cr_assert_leq(d.hidden_size, WIDE);
+    for (size_t i = 0; i < d.n; i++) {
+        double x[WIDE], h[WIDE];
+        const float *row = d.embedding.f + (size_t)token_of(text[i]) * d.hidden_size;
+        for (size_t j = 0; j < d.hidden_size; j++) x[j] = (double)row[j];
+        norm_row(h, x, d.mixer_norm.f, d.hidden_size);
+        for (size_t j = 0; j < d.hidden_size; j++) mixer_sums[j] += h[j] * h[j];
+        for (size_t j = 0; j < d.hidden_size; j++) x[j] += (double)d.attention[i * d.hidden_size + j];
+        norm_row(h, x, d.ffn_norm.f, d.hidden_size);
+        for (size_t k = 0; k < d.top_k; k++) {
+            int32_t e = d.experts[i * d.top_k + k];
+            counts[e]++;
+            for (size_t j = 0; j < d.hidden_size; j++) sums[e][j] += h[j] * h[j];
+        }
+    }
+    struct importance *importance = collect(path, 2, 64, &w);
+    const int k = (int)d.hidden_size;
+    cr_expect_eq(importance_n_tokens(importance), d.n);
+    cr_assert(importance_of(importance, ROLE_K, 0, -1, found, k));
+    expect_mean_square(mixer_sums, d.n, found, d.hidden_size, "keys");
+    sluice_engine *e;
+    sluice_model_info info;
+    cr_assert_eq(sluice_engine_open(&e, path, NULL, NULL), SLUICE_OK);
+    sluice_engine_get_info(e, &info);
+    n_experts = (size_t)info.n_experts;
+    sluice_engine_close(&e);
+    for (size_t i = 0; i < n_experts; i++) {
+        bool known = importance_of(importance, ROLE_EXPERT_UP, 0, (int)i, found, k);
+        cr_expect_eq(known, counts[i] > 0, "expert %zu", i);
+        if (known) expect_mean_square(sums[i], counts[i], found, d.hidden_size, "expert");
+        n_untouched += counts[i] == 0;
+    }
+    cr_expect_not(importance_of(importance, ROLE_ROUTER, 0, -1, found, k), "routers are not rounded");
+    cr_expect_not(importance_of(importance, ROLE_K, 99, -1, found, k));
+    cr_expect_geq(importance_n_untouched(importance), n_untouched);
+    snprintf(expected, sizeof expected, "layer 0: %zu of %zu", n_untouched, n_experts);
+    cr_expect_eq(strstr(w.warnings, expected) != NULL, n_untouched > 0, "%s: %s", expected, w.warnings);
+    importance_free(&importance);
+    array_free(&d.embedding);
+    array_free(&d.mixer_norm);
+    array_free(&d.ffn_norm);
+    free(d.attention);
+    free(d.experts);
+    folder_remove(&t);
+}
+
+Test(calibrate, an_expert_that_no_token_chose_is_named)
+{
+    struct test_folder t;
+    struct witness w;
+    char path[600];
+    float found[256];
+    struct failure f = {0};
+    struct importance *importance;
+    folder_create(&t);
+    write_with_tokenizer(&t, path);
+    sluice_quantize_options o = witnessed(&w, "q8_0");
+    o.calibration_text = "a";
+    o.calibration_length = 1;
+    cr_assert_eq(importance_collect(&importance, path, &o, &f), SLUICE_OK, "%s", f.text);
+    sluice_engine *e;
+    sluice_model_info info;
+    cr_assert_eq(sluice_engine_open(&e, path, NULL, NULL), SLUICE_OK);
+    sluice_engine_get_info(e, &info);
+    sluice_engine_close(&e);
+    int known = 0;
+    for (int i = 0; i < info.n_experts; i++)
+        known += importance_of(importance, ROLE_EXPERT_GATE, 0, i, found, info.hidden_size);
+    cr_expect_eq(known, info.top_k, "one token chooses top_k experts");
+    cr_expect_eq(importance_n_untouched(importance), (uint64_t)(info.n_moe_layers * (info.n_experts - info.top_k)));
+    char expected[64];
+    snprintf(expected, sizeof expected, "layer 0: %d of %d;", info.n_experts - info.top_k, info.n_experts);
+    cr_expect(strstr(w.warnings, expected) != NULL, "found \"%s\", expected \"%s\"", w.warnings, expected);
+    importance_free(&importance);
+    folder_remove(&t);
+}
+
+Test(calibrate, threads_do_not_matter)
+{
+    static const enum tensor_role roles[] = {ROLE_Q, ROLE_O, ROLE_EXPERT_GATE, ROLE_EXPERT_DOWN, ROLE_HEAD};
+    struct test_folder t;
+    struct witness w;
+    char path[600], one[600], two[600], plain[600];
+    folder_create(&t);
+    write_with_tokenizer(&t, path);
+    struct importance *a = collect(path, 1, 16, &w), *b = collect(path, 2, 16, &w);
+    size_t n_compared = 0;
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        for (int e = 0; e < 64; e++)
+            for (int k = 1; k <= 256; k++) {
+                float x[256], y[256];
+                bool known = importance_of(a, roles[i], 0, e, x, k);
+                cr_assert_eq(known, importance_of(b, roles[i], 0, e, y, k));
+                if (!known) continue;
+                n_compared++;
+                cr_expect(memcmp(x, y, (size_t)k * 4) == 0, "role %d, expert %d", (int)roles[i], e);
+            }
+    cr_expect_geq(n_compared, 5);
+    importance_free(&a);
+    importance_free(&b);
+
+    snprintf(one, sizeof one, "%s/1.gguf", t.path);
+    snprintf(two, sizeof two, "%s/2.gguf", t.path);
+    snprintf(plain, sizeof plain, "%s/0.gguf", t.path);
+    sluice_error error = {0};
+    sluice_quantize_result r;
+    sluice_quantize_options o = witnessed(&w, "q4_0");
+    o.calibration_text = text;
+    o.calibration_length = sizeof text - 1;
+    cr_assert_eq(sluice_quantize(path, two, &o, &r, &error), SLUICE_OK, "%s", error.text);
+    cr_expect_eq(r.n_calibration_tokens, sizeof text - 1);
+    o.n_threads = 1;
+    cr_assert_eq(sluice_quantize(path, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
+    expect_same_bytes(one, two);
+
+    /* The way through an exact GGUF file gives the same file: names, keys, order of rows, importance of every expert. */
+    remove(one);
+    quantize(path, plain, "f32");
+    cr_assert_eq(sluice_quantize(plain, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
+    expect_same_bytes(one, two);
+    remove(one);
+    o.calibration_text = NULL;
+    cr_assert_eq(sluice_quantize(plain, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
+    size_t n, m;
+    char *weighted = read_whole(two, &n), *unweighted = read_whole(one, &m);
+    cr_expect(n == m && memcmp(weighted, unweighted, n) != 0, "the importance matrix changes nothing");
+    free(weighted);
+    free(unweighted);
+    folder_remove(&t);
+}
