@@ -54,7 +54,7 @@ void vocab_source_free(struct vocab_source *s); /* only what vocab_describe gave
 void vocab_free(struct vocab **v); /* nulls the pointer; NULL is fine */
 
 int32_t vocab_size(const struct vocab *v);   /* highest id + 1, added tokens included */
-int32_t vocab_bos_id(const struct vocab *v); /* from tokenizer_config's bos_token; -1 when there is none */
+int32_t vocab_bos_id(const struct vocab *v); /* from tokenizer_config's bos_token or the GGUF key; -1: there is none */
 int32_t vocab_eos_id(const struct vocab *v);
 bool vocab_is_special(const struct vocab *v, int32_t id); /* an added token flagged special */
 size_t vocab_bytes(const struct vocab *v);   /* memory it holds */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "engine/gguf_vocab.h"
+#include "sluice/sluice.h"
 #include "tests/support/folder.h"
 #include "tests/support/gguf.h"
 #include "text/vocab.h"
@@ -164,6 +166,59 @@ Test(gguf_vocab, ids_may_say_none)
     struct vocab *v = open_good(c, warning);
     cr_expect_eq(vocab_bos_id(v), 1); /* what the model has by default */
     vocab_free(&v);
+}
+
+/* The file as a model path: what `sluice tokenize` does. */
+Test(gguf_vocab, the_engine_opens_a_vocabulary_alone)
+{
+    struct test_folder folder;
+    sluice_engine_options options = sluice_engine_options_default();
+    options.flags = SLUICE_OPEN_TOKENIZER_ONLY;
+    folder_create(&folder);
+    for (int empty = 0; empty < 2; empty++) {
+        struct variant c = whole;
+        if (empty) c.model = NULL;
+        write_file(&c, &folder);
+        sluice_engine *e = NULL;
+        sluice_error error = {0};
+        int32_t ids[8];
+        size_t n = 0;
+        sluice_status status = sluice_engine_open(&e, folder_path(&folder, "m.gguf"), &options, &error);
+        if (empty) {
+            cr_expect_eq(status, SLUICE_FORMAT);
+            cr_expect_str_eq(error.text, "m.gguf: has no tokenizer");
+            continue;
+        }
+        cr_assert_eq(status, SLUICE_OK, "%s", error.text);
+        cr_assert_eq(sluice_tokenize(e, "ab", 2, 0, ids, 8, &n, &error), SLUICE_OK);
+        cr_expect(n == 3 && ids[0] == 1 && ids[1] == 0 && ids[2] == 5);
+        sluice_engine_close(&e);
+    }
+    folder_remove(&folder);
+}
+
+Test(gguf_vocab, every_allocation_may_fail)
+{
+    struct test_folder folder;
+    struct archive *a = NULL;
+    char warning[512];
+    folder_create(&folder);
+    write_file(&whole, &folder);
+    cr_assert_eq(archive_open(&a, folder_path(&folder, "m.gguf"), 0, NULL), SLUICE_OK);
+    folder_remove(&folder);
+    sluice_status status = SLUICE_MEMORY;
+    for (uint64_t k = 1; k < 1000 && status; k++) {
+        struct vocab *v = NULL;
+        struct failure f = {0};
+        memory_fail_after(k);
+        status = open_gguf_vocab(&v, a, warning, sizeof warning, &f);
+        memory_fail_after(0);
+        cr_expect(status == SLUICE_OK || (status == SLUICE_MEMORY && strstr(f.text, "not enough memory")));
+        cr_expect_eq(v != NULL, status == SLUICE_OK);
+        vocab_free(&v);
+    }
+    cr_expect_eq(status, SLUICE_OK);
+    archive_close(&a);
 }
 
 Test(gguf_vocab, types_and_lengths)

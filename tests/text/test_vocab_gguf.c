@@ -144,9 +144,26 @@ Test(vocab_gguf, byte_level)
     expect_ids(v, "[PAD260]", VOCAB_PARSE_SPECIAL, "91 80 65 68 50 54 48 93");
     expect_text(v, (int32_t[]){258, 257, 32, 195, 169, 259, 260}, 7, 0, "abc \xc3\xa9<user>[PAD260]");
     expect_text(v, (int32_t[]){258, 97}, 2, VOCAB_DECODE_SPECIAL, "<s>a");
+    expect_text(v, (int32_t[]){195, 97, 240, 159}, 4, 0,
+                "\xef\xbf\xbd"
+                "a\xef\xbf\xbd");
     cr_expect(vocab_is_special(v, 258) && !vocab_is_special(v, 259));
     cr_expect_eq(vocab_bos_id(v), -1);
     cr_expect_eq(vocab_size(v), 261);
+    vocab_free(&v);
+}
+
+/* SmolLM2 has no token for some control characters. */
+Test(vocab_gguf, bytes_without_a_token_vanish)
+{
+    struct parts *p = byte_level("gpt-2");
+    p->tokens[4] = "cc";
+    p->lengths[4] = 2;
+    struct vocab *v = create(p);
+    expect_ids(v,
+               "a\x04"
+               "c",
+               0, "97 99");
     vocab_free(&v);
 }
 
