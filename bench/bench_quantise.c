@@ -1,6 +1,7 @@
 /* Floats to blocks, one thread. Without file names: the time of every type that can be written, plain and with
  * importance; gb_per_s counts the floats, 4 bytes each. With file names: blocks for
- * tools/reference/compare_quantisers.py, from files of raw floats [rows, COLUMNS] and [COLUMNS]; prints seconds of the processor.
+ * tools/reference/compare_quantisers.py, from files of raw floats [rows, COLUMNS] and [COLUMNS]; prints the seconds
+ * that the processor took.
  *
  *     bench_quantise TYPE COLUMNS X OUT [IMPORTANCE] */
 #include <stdio.h>

@@ -215,7 +215,7 @@ static sluice_status read_string(struct parse *p, struct span key, uint64_t elem
         p->at += n;
         return check_header_size(p);
     }
-    char place[40] = "string", in_element[40] = "";
+    char place[40] = "string", in_element[48] = "";
     if (element != NO_ELEMENT) {
         snprintf(place, sizeof place, "element %llu:", (unsigned long long)element);
         snprintf(in_element, sizeof in_element, "%s ", place);

@@ -37,9 +37,10 @@ ENCODE_INLINE float sum_of(const vec *w, int n)
     return vec_sum(sum);
 }
 
-/* The best line for the codes of (d, b), and its error. total_w is the sum of w. */
+/* The best line for the codes of (d, b), and its error. total_w is the sum of w. With unit > 0 both are halves divided
+ * by unit. */
 ENCODE_INLINE struct line try_line(const struct encode_grid *g, const vec *x, const vec *w, int n, float total_w,
-                                   enum offsets offsets, float d, float b)
+                                   enum offsets offsets, float unit, float d, float b)
 {
     struct encode_sums s = encode_measure(g, x, w, n, d, b);
     float determinant = s.code_code * total_w - s.code_one * s.code_one;
@@ -48,9 +49,12 @@ ENCODE_INLINE struct line try_line(const struct encode_grid *g, const vec *x, co
     float dd = (s.code * total_w - s.one * s.code_one) / determinant;
     float db = (s.one * s.code_code - s.code * s.code_one) / determinant;
     float error = s.error - dd * s.code - db * s.one;
-    if (!allowed(offsets, b + db)) {
-        db = -b;
+    bool outside = !allowed(offsets, b + db);
+    if (outside || unit > 0.0f) {
+        float rounded = outside ? 0.0f : fp16_to_float(encode_half((b + db) * unit)) / unit;
+        db = rounded - b;
         dd = (s.code - db * s.code_one) / s.code_code;
+        if (unit > 0.0f) dd = fp16_to_float(encode_half((d + dd) * unit)) / unit - d;
         error = s.error - 2.0f * (dd * s.code + db * s.one) +
                 (dd * dd * s.code_code + 2.0f * dd * db * s.code_one + db * db * total_w);
     }
@@ -60,12 +64,13 @@ ENCODE_INLINE struct line try_line(const struct encode_grid *g, const vec *x, co
 /* Trials that spread least..most over the grid. They hold on to the smallest and to the largest x in turn: at the other
  * end something is cut off, or there is room. */
 ENCODE_INLINE void try_spreads(const struct offset_search *f, const vec *x, const vec *w, int n, float total_w,
-                               enum offsets offsets, float least, float most, struct line *best)
+                               enum offsets offsets, float unit, float least, float most, float noise,
+                               struct line *best)
 {
     for (int i = 0; i < f->steps; i++) {
         float d = (most - least) / (f->first + (float)i * f->step), b = i % 2 ? most - f->grid.high * d : least;
-        struct line t = try_line(&f->grid, x, w, n, total_w, offsets, d, b);
-        if (t.error < best->error) *best = t;
+        struct line t = try_line(&f->grid, x, w, n, total_w, offsets, unit, d, b);
+        if (t.error < best->error - noise) *best = t;
     }
 }
 
@@ -84,9 +89,9 @@ ENCODE_INLINE void weighty_range(const vec *x, const vec *w, int n, float enough
     *most = -*most;
 }
 
-/* The line of x [n]; d is 0 if all are equal. */
+/* The line of x [n], as try_line rounds it; d is 0 if all are equal. */
 ENCODE_INLINE struct line fit_line(const struct offset_search *f, const vec *x, const vec *w, int n,
-                                   enum offsets offsets)
+                                   enum offsets offsets, float unit)
 {
     float least, most, weighty_least, weighty_most, total_w = sum_of(w, n);
     encode_range(x, n, &least, &most);
@@ -94,16 +99,18 @@ ENCODE_INLINE struct line fit_line(const struct offset_search *f, const vec *x, 
     float range = most - least;
     if (!(range > 0x1p-60f)) return (struct line){0.0f, least, 0.0f, 0.0f, total_w};
 
-    struct line best = try_line(&f->grid, x, w, n, total_w, offsets, range / f->grid.high, least);
-    try_spreads(f, x, w, n, total_w, offsets, least, most, &best);
+    struct line best = try_line(&f->grid, x, w, n, total_w, offsets, unit, range / f->grid.high, least);
+    /* Exact lines must not win by rounding, see scale_search. */
+    float noise = 0x1p-36f * range * range * total_w;
+    try_spreads(f, x, w, n, total_w, offsets, unit, least, most, noise, &best);
     /* With importance the ends of the range may not matter. */
     weighty_range(x, w, n, total_w / (float)(16 * n), &weighty_least, &weighty_most);
     if (!allowed(offsets, weighty_least)) weighty_least = 0.0f;
     float weighty = weighty_most - weighty_least;
     if (weighty > 0.0f && weighty < 0.8f * range)
-        try_spreads(f, x, w, n, total_w, offsets, weighty_least, weighty_most, &best);
+        try_spreads(f, x, w, n, total_w, offsets, unit, weighty_least, weighty_most, noise, &best);
     for (int i = 0; i < 3; i++) {
-        struct line t = try_line(&f->grid, x, w, n, total_w, offsets, best.d, best.b);
+        struct line t = try_line(&f->grid, x, w, n, total_w, offsets, unit, best.d, best.b);
         if (!(t.error < best.error)) break;
         best = t;
     }
@@ -117,7 +124,7 @@ ENCODE_INLINE void encode_one_line(const struct offset_search *f, const float *x
 {
     struct encode_block k;
     encode_load(&k, x, importance, 32, ENCODE_HALF_EXPONENT);
-    struct line fit = fit_line(f, k.x, k.w, 32, OFFSETS_ANY);
+    struct line fit = fit_line(f, k.x, k.w, 32, OFFSETS_ANY, k.unit);
     uint16_t near = encode_half(fit.b * k.unit);
     float least = INFINITY;
     *d = *m = 0;
@@ -206,7 +213,7 @@ ENCODE_INLINE void try_lines(const struct offset_groups *f, const struct encode_
     vec weight_d[ENCODE_MAX_GROUPS / VEC], weight_b[ENCODE_MAX_GROUPS / VEC];
     float top_d = 0.0f, top_b = 0.0f;
     for (int g = 0; g < f->n_groups; g++) {
-        fits[g] = fit_line(&f->codes, k->x + g * f->n / VEC, k->w + g * f->n / VEC, f->n, offsets);
+        fits[g] = fit_line(&f->codes, k->x + g * f->n / VEC, k->w + g * f->n / VEC, f->n, offsets, 0.0f);
         d[g / VEC][g % VEC] = fits[g].d;
         b[g / VEC][g % VEC] = fits[g].b;
         weight_d[g / VEC][g % VEC] = fits[g].code_code;

@@ -4,9 +4,10 @@
 usage: compare_quantisers.py --encoder build/bench_quantise --csv bench/results/quantisers.csv [--types Q4_K,...]
 
 Both write blocks of the same numbers; PyPI `gguf` decodes both. A row of the table is a type and how the error is
-weighed (`plain`, or by an importance per column that both quantisers are told): millions of elements per second of both
-on one thread (processor time, median over the data sets), Sluice's root mean square error on Gaussian numbers of variance 1, and for
-each data set the ratio of both errors, Sluice's to the peer's; 1 when both are exact.
+weighed (`plain`, or by an importance per column that both quantisers are told): millions of elements per second of
+both on one thread (processor time, median over the data sets), Sluice's root mean square error on Gaussian numbers of
+variance 1, and for each data set the ratio of both errors, Sluice's to the peer's; 1 when both are exact.
+
 The goal is a ratio of at most 1.01 everywhere; the exit code says whether it is met. Needs llama-cpp-python for its
 libggml-base; the encoder is built with -DSLUICE_BENCH=ON.
 """
