@@ -15,6 +15,7 @@
 #include "folder.h"
 #include "golden.h"
 #include "weights/archive.h"
+#include "weights/gguf_write.h"
 
 static const char *model_path(const char *name)
 {
@@ -534,6 +535,68 @@ Test(quantize, keys_of_a_folder_and_of_a_file)
     folder_remove(&t);
 }
 
+static void expect_tensor(const struct archive *a, const char *name, enum dtype type)
+{
+    const struct tensor_view *v = archive_find(a, name);
+    cr_assert_not_null(v, "%s", name);
+    cr_expect_eq(v->dtype, type, "%s: found %s", name, dtype_info(v->dtype)->name);
+}
+
+/* Nobody knows this model: names and shapes are enough, and what is not a weight stays as it is. */
+Test(quantize, a_file_of_an_unknown_architecture)
+{
+    static const struct {
+        const char *name;
+        enum dtype type;
+        int n_dims;
+        uint64_t shape[4];
+    } tensors[] = {
+        {"token_embd.weight", DTYPE_F16, 2, {8, 256}},        {"output.weight", DTYPE_F32, 2, {8, 256}},
+        {"blk.0.attn_v.weight", DTYPE_F32, 2, {4, 256}},      {"blk.0.ffn_up.0.weight", DTYPE_F32, 2, {4, 64}},
+        {"blk.0.ffn_up.1.weight", DTYPE_F32, 2, {4, 64}},     {"blk.0.ffn_gate_inp.weight", DTYPE_F16, 2, {2, 256}},
+        {"blk.0.mystery_norm.weight", DTYPE_F32, 1, {256}},   {"blk.0.token_to_expert", DTYPE_I32, 2, {5, 3}},
+        {"blk.0.mystery.weight", DTYPE_BF16, 3, {2, 3, 256}},
+    };
+    enum { N = sizeof tensors / sizeof tensors[0] };
+    static unsigned char bytes[8 * 256 * 4];
+    struct test_folder t;
+    struct failure f = {0};
+    struct gguf_writer *w;
+    char path[600];
+    folder_create(&t);
+    snprintf(path, sizeof path, "%s/weird.gguf", t.path);
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 7 % 31); /* small positive floats */
+    cr_assert_eq(gguf_writer_create(&w, path, &f), SLUICE_OK, "%s", f.text);
+    gguf_put_string(w, "general.architecture", "weird", 5);
+    gguf_put_f64(w, "weird.number", 0.1);
+    for (size_t i = 0; i < N; i++)
+        gguf_add_tensor(w, tensors[i].name, tensors[i].type, tensors[i].n_dims, tensors[i].shape);
+    cr_assert_eq(gguf_begin_data(w, &f), SLUICE_OK, "%s", f.text);
+    for (size_t i = 0; i < N; i++) {
+        uint64_t n = 1;
+        for (int d = 0; d < tensors[i].n_dims; d++) n *= tensors[i].shape[d];
+        cr_assert_eq(gguf_write_data(w, i, 0, bytes, blocks_bytes(tensors[i].type, (size_t)n), &f), SLUICE_OK);
+    }
+    cr_assert_eq(gguf_writer_commit(w, &f), SLUICE_OK, "%s", f.text);
+    gguf_writer_close(&w);
+
+    struct archive *a = convert(&t, path, "q4_k_s");
+    expect_tensor(a, "token_embd.weight", DTYPE_Q4_K);
+    expect_tensor(a, "output.weight", DTYPE_Q6_K);
+    expect_tensor(a, "blk.0.attn_v.weight", DTYPE_Q8_0); /* there are experts */
+    expect_tensor(a, "blk.0.ffn_up.1.weight", DTYPE_Q5_0);
+    expect_tensor(a, "blk.0.ffn_gate_inp.weight", DTYPE_F32);
+    expect_tensor(a, "blk.0.mystery_norm.weight", DTYPE_F32);
+    expect_tensor(a, "blk.0.mystery.weight", DTYPE_Q4_K);
+    expect_tensor(a, "blk.0.token_to_expert", DTYPE_I32);
+    const struct tensor_view *ids = archive_find(a, "blk.0.token_to_expert");
+    cr_expect(ids->bytes == 60 && memcmp(ids->data, bytes, 60) == 0);
+    cr_expect_eq(archive_meta(a, DOCUMENT_GGUF, "weird.number").number, 0.1);
+    cr_expect_eq(archive_n_tensors(a), N);
+    archive_close(&a);
+    folder_remove(&t);
+}
+
 /* Sums of layer 0, from what an observer sees. */
 struct direct {
     struct array embedding, mixer_norm, ffn_norm;
@@ -750,7 +813,7 @@ Test(calibrate, threads_do_not_matter)
     cr_assert_eq(sluice_quantize(path, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
     expect_same_bytes(one, two);
 
-    /* The way through an exact GGUF file gives the same file: names, keys, order of rows, importance of every expert. */
+    /* The way through an exact GGUF file gives the same file: names, keys, order of rows, importance of experts. */
     remove(one);
     quantize(path, plain, "f32");
     cr_assert_eq(sluice_quantize(plain, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);

@@ -295,14 +295,16 @@ test_quantize() {
     refuse 1 'tensor rule: unknown type "q8", did you mean' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor attn=q8
     refuse 1 'tensor rule "shexp": fits no matrix' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor shexp=f16
     refuse 1 'the name of OUT is empty' quantize "$demo" '' --type q8_0
-    refuse 3 '--calibrate ".*missing": No such file' quantize "$demo" "$work/x.gguf" --type q8_0 --calibrate "$work/missing"
+    refuse 3 '--calibrate ".*missing": No such file' \
+        quantize "$demo" "$work/x.gguf" --type q8_0 --calibrate "$work/missing"
     refuse 3 '' quantize "$work/missing" "$work/x.gguf" --type q8_0
     refuse 3 '.*nowhere/x\.gguf.*: No such file or directory' quantize "$demo" "$work/nowhere/x.gguf" --type q8_0
     refuse 1 '.*a single file has no config.json' quantize "$tiny/expected.safetensors" "$work/x.gguf" --type q8_0
     refuse 3 '.*exists already' quantize "$demo" "$demo" --type q8_0
 
     accept quantize "$demo" "$work/q8.gguf" --type q8_0
-    check "one line per tensor" grep -qE '^blk\.0\.ffn_up_exps\.weight +16 x 256 x 256 +BF16 +Q8_0 +[0-9.e-]+ +0\.00' "$out"
+    check "one line per tensor" \
+        grep -qE '^blk\.0\.ffn_up_exps\.weight +16 x 256 x 256 +BF16 +Q8_0 +[0-9.e-]+ +0\.00' "$out"
     check "norms stay exact" grep -qE '^blk\.0\.attn_norm\.weight +256 +BF16 +F32 +0 +0 +0$' "$out"
     check "bits per weight" grep -qE '^weights .* 8\.[0-9]+ bits each$' "$out"
     refuse 3 '.*q8\.gguf: exists already' quantize "$demo" "$work/q8.gguf" --type f16
