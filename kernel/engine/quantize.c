@@ -114,7 +114,8 @@ static sluice_status choose_types(struct job *j)
             if (!ruled) t->wanted = j->rules[r].type;
             ruled = true;
         }
-        t->to = type_that_fits(t->wanted, t->shape[t->n_dims - 1]);
+        t->to = dtype_that_fits(t->wanted, t->shape[t->n_dims - 1]);
+        if (t->to == N_DTYPES) t->to = DTYPE_F16;
         n_quantised += !dtype_info(t->from)->is_float && t->from != t->to;
     }
     for (size_t r = 0; r < j->options->n_rules; r++)

@@ -235,22 +235,6 @@ enum dtype mix_type(const struct mix *mix, const struct mix_model *m, const char
     return mix->usual;
 }
 
-enum dtype type_that_fits(enum dtype t, uint64_t k)
-{
-    while (k % (uint64_t)dtype_info(t)->elements_per_block != 0) {
-        switch (t) {
-        case DTYPE_Q2_K: t = DTYPE_Q4_0; break;
-        case DTYPE_Q3_K:
-        case DTYPE_IQ4_XS: t = DTYPE_IQ4_NL; break;
-        case DTYPE_Q4_K: t = DTYPE_Q5_0; break;
-        case DTYPE_Q5_K: t = DTYPE_Q5_1; break;
-        case DTYPE_Q6_K: t = DTYPE_Q8_0; break;
-        default: t = DTYPE_F16; break;
-        }
-    }
-    return t;
-}
-
 bool rule_fits(const char *pattern, const char *name)
 {
     return strpbrk(pattern, "*?[") ? fnmatch(pattern, name, 0) == 0 : has(name, pattern);

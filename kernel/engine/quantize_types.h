@@ -33,9 +33,6 @@ void mix_model_add(struct mix_model *m, const char *name);
 bool tensor_is_rounded(const char *name, int n_dims);
 /* The type that the mix means for a tensor that may be rounded. */
 enum dtype mix_type(const struct mix *mix, const struct mix_model *m, const char *name);
-/* The type itself, or the nearest at least as exact whose blocks fit a row of k numbers. */
-enum dtype type_that_fits(enum dtype t, uint64_t k);
-
 bool rule_fits(const char *pattern, const char *name);
 
 /* "blk.12.x": 12; -1: no such beginning. */

@@ -100,7 +100,7 @@ static struct expert_bank *bank_of(struct layer *layer, enum tensor_role role)
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as)
 {
     if (role == ROLE_ROUTER || role == ROLE_SHARED_SWITCH) return file;
-    enum dtype t = plan_type_that_fits(load_as, (uint64_t)k);
+    enum dtype t = dtype_that_fits(load_as, (uint64_t)k);
     return t == N_DTYPES ? file : t;
 }
 

@@ -25,10 +25,6 @@ struct plan {
 sluice_status plan_tensors(struct plan *p, const struct model_config *c, const struct archive *a, struct failure *f);
 void plan_free(struct plan *p);
 
-/* The type that takes the place of t where rows have k elements: t itself or, where its blocks do not fit, a type of
- * about the same size with smaller ones, as llama.cpp chooses them. N_DTYPES: no blocks fit. */
-enum dtype plan_type_that_fits(enum dtype t, uint64_t k);
-
 /* The name of a planned item in a GGUF file, and its shape there (row-major, the experts of a bank as one tensor). */
 void plan_gguf_tensor(const struct planned *item, const struct model_config *c, char name[64], uint64_t shape[4],
                       int *n_dims);

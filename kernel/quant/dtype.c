@@ -96,3 +96,19 @@ bool dtype_from_gguf(uint32_t type, enum dtype *out, const char **name)
         if (others[i].type == type) *name = others[i].name;
     return false;
 }
+
+enum dtype dtype_that_fits(enum dtype t, uint64_t k)
+{
+    while (t != N_DTYPES && k % (uint64_t)dtype_info(t)->elements_per_block != 0) {
+        switch (t) {
+        case DTYPE_Q2_K: t = DTYPE_Q4_0; break;
+        case DTYPE_Q3_K:
+        case DTYPE_IQ4_XS: t = DTYPE_IQ4_NL; break;
+        case DTYPE_Q4_K: t = DTYPE_Q5_0; break;
+        case DTYPE_Q5_K: t = DTYPE_Q5_1; break;
+        case DTYPE_Q6_K: t = DTYPE_Q8_0; break;
+        default: t = N_DTYPES; break;
+        }
+    }
+    return t;
+}

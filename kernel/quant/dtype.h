@@ -74,6 +74,10 @@ bool dtype_from_word(const char *word, enum dtype *out);
  * that is known to exist ("TQ1_0") or NULL. */
 bool dtype_from_gguf(uint32_t type, enum dtype *out, const char **name);
 
+/* The type that takes the place of t where rows have k elements: t itself or, where its blocks do not fit, a type of
+ * about the same size with smaller ones, as llama.cpp chooses them. N_DTYPES: no blocks fit. */
+enum dtype dtype_that_fits(enum dtype t, uint64_t k);
+
 /* Bytes of n elements; n is a multiple of elements_per_block and small enough (a tensor that has been validated). */
 static inline size_t blocks_bytes(enum dtype t, size_t n)
 {

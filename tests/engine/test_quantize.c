@@ -141,20 +141,6 @@ Test(quantize_types, names)
     cr_expect_null(mix_nearest("elephant", false));
 }
 
-Test(quantize_types, blocks_that_do_not_fit)
-{
-    cr_expect_eq(type_that_fits(DTYPE_Q4_K, 512), DTYPE_Q4_K);
-    cr_expect_eq(type_that_fits(DTYPE_Q4_K, 288), DTYPE_Q5_0);
-    cr_expect_eq(type_that_fits(DTYPE_Q5_K, 288), DTYPE_Q5_1);
-    cr_expect_eq(type_that_fits(DTYPE_Q6_K, 288), DTYPE_Q8_0);
-    cr_expect_eq(type_that_fits(DTYPE_Q3_K, 288), DTYPE_IQ4_NL);
-    cr_expect_eq(type_that_fits(DTYPE_IQ4_XS, 288), DTYPE_IQ4_NL);
-    cr_expect_eq(type_that_fits(DTYPE_Q2_K, 288), DTYPE_Q4_0);
-    cr_expect_eq(type_that_fits(DTYPE_Q2_K, 40), DTYPE_F16);
-    cr_expect_eq(type_that_fits(DTYPE_MXFP4, 40), DTYPE_F16);
-    cr_expect_eq(type_that_fits(DTYPE_F32, 7), DTYPE_F32);
-}
-
 /* ---- exact types ------------------------------------------------------------------------------------------------- */
 
 static void expect_same_logits(const char *name, const struct golden *g, const struct seen *expected, const char *file,

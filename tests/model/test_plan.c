@@ -167,22 +167,6 @@ Test(plan, rows_of_q_and_k_are_reordered_where_the_family_does_it)
     }
 }
 
-Test(plan, a_type_gives_way_to_one_with_smaller_blocks)
-{
-    static const struct {
-        enum dtype wanted;
-        uint64_t k;
-        enum dtype type;
-    } rows[] = {
-        {DTYPE_Q4_K, 512, DTYPE_Q4_K},     {DTYPE_Q4_K, 1408, DTYPE_Q5_0}, {DTYPE_Q6_K, 96, DTYPE_Q8_0},
-        {DTYPE_Q5_K, 32, DTYPE_Q5_1},      {DTYPE_Q2_K, 32, DTYPE_Q4_0},   {DTYPE_Q3_K, 64, DTYPE_IQ4_NL},
-        {DTYPE_IQ4_XS, 128, DTYPE_IQ4_NL}, {DTYPE_Q8_0, 32, DTYPE_Q8_0},   {DTYPE_Q8_0, 33, N_DTYPES},
-        {DTYPE_Q4_K, 24, N_DTYPES},        {DTYPE_MXFP4, 16, N_DTYPES},    {DTYPE_BF16, 1, DTYPE_BF16},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        cr_expect_eq((int)plan_type_that_fits(rows[i].wanted, rows[i].k), (int)rows[i].type, "row %zu", i);
-}
-
 /* ---- FP8 --------------------------------------------------------------------------------------------------------- */
 
 /* Replaces a tensor by one of another type and shape with the given bytes (NULL: zeros), copied. */
