@@ -159,7 +159,7 @@ def random_model(folder, family):
              "olmoe": dict(num_experts=8, num_experts_per_tok=2, num_key_value_heads=4),
              "qwen2_moe": dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=256,
                                shared_expert_intermediate_size=512, num_key_value_heads=4),
-             "llama": {}, "mistral": dict(sliding_window=None), "qwen2": {}, "qwen3": dict(head_dim=64)}[family]
+             "llama": {}, "mistral": dict(sliding_window=None), "qwen2": {}, "qwen3": dict(head_dim=128)}[family]
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**shape, **extra}), dtype=torch.float32)
     tiny.fill(model, np.random.default_rng(7))
     with torch.no_grad():

@@ -914,8 +914,8 @@ Test(config_gguf, tokens_and_sampling_survive)
     static const char *const texts[] = {
         "{\"do_sample\":true}",
         "{\"do_sample\":false,\"temperature\":0.6}",
-        "{\"do_sample\":true,\"temperature\":0.6,\"top_p\":0.95,\"top_k\":20,\"min_p\":0.05,\"repetition_penalty\":1."
-        "05}",
+        "{\"do_sample\":true,\"temperature\":0.6,\"top_p\":0.95,\"top_k\":20,\"min_p\":0.05}",
+        "{\"do_sample\":true,\"repetition_penalty\":1.05}",
         "{\"do_sample\":true,\"temperature\":0}",
         "{\"top_k\":50,\"eos_token_id\":[5,6,7,8]}",
     };
