@@ -915,8 +915,7 @@ Test(config_gguf, tokens_and_sampling_survive)
         "{\"do_sample\":true}",
         "{\"do_sample\":false,\"temperature\":0.6}",
         "{\"do_sample\":true,\"temperature\":0.6,\"top_p\":0.95,\"top_k\":20,\"min_p\":0.05}",
-        "{\"do_sample\":true,\"repetition_penalty\":1.05}",
-        "{\"do_sample\":true,\"temperature\":0}",
+        "{\"do_sample\":true,\"temperature\":0,\"repetition_penalty\":1.05}",
         "{\"top_k\":50,\"eos_token_id\":[5,6,7,8]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
