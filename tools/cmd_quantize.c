@@ -53,7 +53,7 @@ struct quantize {
         uint64_t tensors, bytes;
     } types[32]; /* what the new file consists of */
     size_t n_types;
-    sluice_error output; /* what went wrong with standard output; the library's own error comes later */
+    sluice_error output; /* what went wrong with standard output: the file is finished nevertheless */
 };
 
 /* ---- types and rules --------------------------------------------------------------------------------------------- */
@@ -115,9 +115,9 @@ static void show_warning(void *context, const char *text)
 
 static bool is_cancelled(void *context)
 {
-    struct quantize *q = context;
+    (void)context;
     interrupt_hold(true);
-    return q->output.status || interrupt_requested();
+    return interrupt_requested();
 }
 
 static void shape_text(char out[64], const sluice_tensor_report *r)
@@ -206,22 +206,23 @@ static sluice_status print_summary(struct quantize *q, const sluice_quantize_res
                           human_count((double)r->n_parameters).text, r->bits_per_weight);
     sluice_status status = output_write(line, n, &q->output);
     if (status) return status;
-    n = (size_t)snprintf(line, sizeof line, "file       %s (%" PRIu64 " bytes) from %s, in %.1f s\n",
-                         human_bytes((double)r->file_bytes).text, r->file_bytes,
-                         human_bytes((double)r->source_bytes).text, seconds);
+    n = (size_t)snprintf(line, sizeof line, "tensors    %s from %s\nfile       %s (%" PRIu64 " bytes), in %.1f s\n",
+                         human_bytes((double)r->tensor_bytes).text, human_bytes((double)r->source_bytes).text,
+                         human_bytes((double)r->file_bytes).text, r->file_bytes, seconds);
     return output_write(line, n, &q->output);
 }
 
-static sluice_status finish(struct quantize *q, const sluice_quantize_result *r, double seconds)
+static void finish(struct quantize *q, const sluice_quantize_result *r, double seconds)
 {
     sluice_status status =
         q->values->json ? json_print_line(summary_object(r, seconds), &q->output) : print_summary(q, r, seconds);
-    if (!status) status = output_flush(&q->output);
-    if (!status && r->n_replaced)
+    if (!status) output_flush(&q->output);
+    if (r->tensor_bytes > r->source_bytes && r->n_rounded)
+        report_warning("the new tensors are larger than the old ones, and less exact");
+    if (r->n_replaced)
         report_note("%" PRIu64 " tensors (marked !) got another type than was meant, because its blocks do not fit "
                     "their rows",
                     r->n_replaced);
-    return status;
 }
 
 static sluice_status quantize(const void *values, sluice_error *error)
@@ -234,6 +235,8 @@ static sluice_status quantize(const void *values, sluice_error *error)
     sluice_quantize_result result;
     struct input_text text = {0};
     sluice_status status = SLUICE_OK;
+    if (strcmp(v->out, "-") == 0)
+        return set_error(error, SLUICE_ARGUMENT, "OUT: found \"-\", expected a file: pieces are not written in order");
     if (!*v->in || !*v->out) return set_error(error, SLUICE_ARGUMENT, "the name of %s is empty", *v->in ? "OUT" : "IN");
     for (size_t i = 0; i < v->rules.count && !status; i++)
         status = parse_rule(v->rules.items[i], patterns[i], sizeof patterns[i], &rules[i], error);
@@ -256,9 +259,10 @@ static sluice_status quantize(const void *values, sluice_error *error)
     if (q.stage >= 0) progress_end(&q.bar);
     interrupt_hold(false);
     input_free(&text);
-    if (!status) status = finish(&q, &result, clock_seconds() - started);
-    if (q.output.status) *error = q.output; /* it came first */
-    return q.output.status ? q.output.status : status;
+    if (status) return status;
+    if (!q.output.status) finish(&q, &result, clock_seconds() - started);
+    if (q.output.status) *error = q.output;
+    return q.output.status;
 }
 
 const struct command command_quantize = {

@@ -44,7 +44,7 @@ static const struct option options[] = {
     OPTION_ROW_CHUNK(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
-             "generation_config.json asks for"},
+             "files ask for, and 0 where they ask for nothing"},
     {.name = "top-k", .kind = OPTION_INTEGER, FIELD(top_k), .value_name = "K", .low = 0, .high = 1 << 22,
      .help = "choose among the K most likely tokens, 0: among all"},
     {.name = "top-p", .kind = OPTION_REAL, FIELD(top_p), .value_name = "P", .low = 0, .high = 1, .low_open = true,
@@ -150,6 +150,17 @@ static sluice_status prepare_stream(struct run *r, bool has_tokenizer)
     return SLUICE_OK;
 }
 
+/* People who paste a chat prompt mean its control tokens. */
+static void note_special_tokens(const struct run *r, const struct input_text *text)
+{
+    size_t n = 0;
+    sluice_error ignored;
+    sluice_tokenize(r->engine, text->bytes, text->length, SLUICE_TEXT_SPECIAL, NULL, 0, &n, &ignored);
+    if (n > 0 && n != r->prompt.count)
+        report_note(
+            "the prompt contains the text of special tokens, taken as text: with --special it means the tokens");
+}
+
 /* Opens the model and gets everything ready for the first pass. `text`: NULL when token ids are given. */
 static sluice_status prepare(struct run *r, const char *path, const struct input_text *text)
 {
@@ -163,6 +174,7 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     r->figures.load_seconds = clock_seconds() - started;
     sluice_engine_get_info(r->engine, info);
     if (text) status = input_tokenize(&r->prompt, r->engine, text, v->special ? SLUICE_TEXT_SPECIAL : 0, r->error);
+    if (!status && text && !v->special) note_special_tokens(r, text);
     if (status) return status;
     if (r->prompt.count == 0)
         return set_error(r->error, SLUICE_ARGUMENT,
@@ -171,6 +183,7 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     if ((status = choose_context(r, info->n_context, &n_context))) return status;
     if ((status = prepare_stream(r, info->has_tokenizer))) return status;
     r->figures.seed = r->sampling.seed;
+    r->figures.greedy = r->sampling.temperature <= 0;
     return load_session(&r->session, r->engine, n_context, (size_t)v->chunk.value, r->error);
 }
 

@@ -460,13 +460,14 @@ static sluice_status verify_reference(const struct verify_values *v, sluice_erro
 static sluice_status verify(const void *values, sluice_error *error)
 {
     const struct verify_values *v = values;
-    if (!v->other == !v->reference)
+    const char *other = v->other ? v->other : v->reference ? NULL : v->load_as ? v->model : NULL;
+    if (!other == !v->reference)
         return set_error(error, SLUICE_ARGUMENT, "name either a second model or --reference FILE");
-    if (!v->other && (v->prompt || v->file))
+    if (!other && (v->prompt || v->file))
         return set_error(error, SLUICE_ARGUMENT, "-p and -f are for two models: the reference has its own tokens");
     if (v->reference) return verify_reference(v, error);
     return verify_models(&(struct verify_models_request){.a = v->model,
-                                                         .b = v->other,
+                                                         .b = other,
                                                          .prompt = v->prompt,
                                                          .file = v->file,
                                                          .n_threads = v->threads.value,
@@ -486,7 +487,7 @@ const struct command command_verify = {
                "largest difference 1e-4; others, NMSE 1e-8. Exit code 2 when it differs. With a second model: prints "
                "the divergence KL(MODEL||MODEL2) in nats, how often the most likely tokens agree, the perplexity of "
                "both, and the share of (token, layer) pairs whose sets of experts differ. Both models are in memory "
-               "at once.",
+               "at once. --load-as rounds MODEL2 only; without MODEL2 the model is compared with itself rounded so.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct verify_values),

@@ -15,8 +15,9 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
      .help = "a GGUF file, or a folder with config.json, *.safetensors, tokenizer.json"}
 #define OPTION_ROW_LOAD_AS(S)                                                                   \
     {.name = "load-as", .kind = OPTION_TEXT, .offset = offsetof(S, load_as),                    \
-     .value_name = "TYPE", .help = "round the matrices to this type while loading, for example q8_0: a large model "  \
-     "then fits where it would not"}
+     .value_name = "TYPE", .help = "round the matrices to this type while loading, so that a large model fits: "      \
+     "f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_nl, iq4_xs, mxfp4, q3_k, q2_k; embedding and "   \
+     "head become q6_k at least"}
 #define OPTION_ROW_PROMPT(S)                                                                    \
     {.name = "prompt", .letter = 'p', .kind = OPTION_TEXT, .offset = offsetof(S, prompt),       \
      .value_name = "TEXT", .help = "the text"}

@@ -57,9 +57,14 @@ void run_report_print(const struct run_figures *f)
     if (d->decode_tokens > 0 && d->experts_total > 0)
         fprintf(stderr, "experts  %6" PRIu64 " of %" PRIu64 " (layer, expert) pairs touched, %.4g read per token\n",
                 d->experts_touched, d->experts_total, r.experts_per_token);
-    fprintf(stderr, "finish   %s after %zu tokens, seed %" PRIu64 "\n", f->finish, f->n_generated, f->seed);
+    fprintf(stderr, "finish   %s after %zu tokens", f->finish, f->n_generated);
+    if (f->greedy)
+        fprintf(stderr, ", always the most likely (--temp 0)\n");
+    else
+        fprintf(stderr, ", seed %" PRIu64 "\n", f->seed);
     if (f->n_generated == 0 && strcmp(f->finish, "eos") == 0)
-        fprintf(stderr, "note     the model chose to end at once; another --seed, or --ignore-eos, goes on\n");
+        fprintf(stderr, "note     the model chose to end at once; %s--ignore-eos goes on\n",
+                f->greedy ? "" : "another --seed or ");
     if (f->hashed) fprintf(stderr, "logits   hash %016" PRIx64 "\n", f->logits_hash);
 }
 

@@ -38,7 +38,7 @@ struct models {
     struct input_tokens tokens;
     size_t n_window;
     size_t vocab_size; /* common part: a padded vocabulary may be longer */
-    bool compares_experts;
+    bool compares_experts, b_is_rounded;
     double *kl; /* [n_positions] */
     size_t n_positions, n_predicted, n_top1_equal, n_choices, n_choices_equal;
 };
@@ -233,8 +233,9 @@ static void print_figures(const struct models *m, const struct figures *f)
     const struct side *a = &m->side[0], *b = &m->side[1];
     printf("A             %s, %s, %s\n", a->info.path_name, a->info.weight_dtype,
            human_bytes((double)a->info.file_bytes).text);
-    printf("B             %s, %s, %s\n", b->info.path_name, b->info.weight_dtype,
-           human_bytes((double)b->info.file_bytes).text);
+    printf("B             %s, %s, %s%s\n", b->info.path_name, b->info.weight_dtype,
+           human_bytes((double)(m->b_is_rounded ? b->info.weight_bytes : b->info.file_bytes)).text,
+           m->b_is_rounded ? " in memory" : "");
     printf("positions     %zu\n", m->n_positions);
     printf("KL(A||B)      mean %.6f, median %.6f, 99.9 %% %.6f, max %.6f nats\n", f->mean_kl, f->median_kl, f->high_kl,
            f->max_kl);
@@ -244,7 +245,8 @@ static void print_figures(const struct models *m, const struct figures *f)
     if (m->compares_experts)
         printf("experts       %.3f %% of %zu (token, layer) pairs chose another set\n", 100 * f->experts, m->n_choices);
     else
-        printf("experts       not compared: the models have none, or not the same number of them\n");
+        printf("experts       %s\n",
+               a->info.n_experts ? "not compared: the models do not have the same numbers of them" : "none");
 }
 
 static json_t *describe_figures(const struct models *m, const struct figures *f)
@@ -277,7 +279,7 @@ static sluice_status report(struct models *m, const struct verify_models_request
 
 sluice_status verify_models(const struct verify_models_request *r, sluice_error *error)
 {
-    struct models m = {0};
+    struct models m = {.b_is_rounded = r->load_as != NULL};
     sluice_status status = open_side(&m.side[0], r->a, NULL, r->n_threads, error);
     if (!status) status = open_side(&m.side[1], r->b, r->load_as, r->n_threads, error);
     if (!status) status = check_pair(&m, r, error);

@@ -31,8 +31,7 @@
  *     the passes of all sessions of an engine share its team of threads, one pass after the other.
  *   - Text is UTF-8 with a length, and need not end with NUL. Options structs begin with a _default() value.
  *   - No call ends the process, or prints. An observer (experimental.h) runs inside a pass and must not call any
- *   session
- *     of the engine.
+ *     session of the engine.
  *   - No global state, except SLUICE_CPU in the environment, an upper bound for the instruction sets, read at open. */
 #ifndef SLUICE_H
 #define SLUICE_H

@@ -76,7 +76,8 @@ static sluice_status read_load_as(const sluice_engine_options *o, enum dtype *ty
         if (dtype_info((enum dtype)t)->can_encode)
             snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", model_type_word((enum dtype)t, word));
     }
-    return fail(f, SLUICE_ARGUMENT, "load as: unknown type \"%s\", expected one of %s",
+    return fail(f, SLUICE_ARGUMENT,
+                "load as: unknown type \"%s\", expected one of %s (mixes such as q4_k_m are for quantize)",
                 escape_text(escaped, sizeof escaped, o->load_as, strlen(o->load_as)), known);
 }
 

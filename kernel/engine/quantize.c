@@ -62,7 +62,10 @@ static sluice_status fail_type(struct failure *f, const char *place, const char 
 {
     char shown[ESCAPED_BYTES];
     const char *nearest = mix_nearest(word, element_types_only);
+    enum dtype known;
     escape_text(shown, sizeof shown, word, strlen(word));
+    if (dtype_from_word(word, &known))
+        return fail(f, SLUICE_ARGUMENT, "%s: type \"%s\" can be read, not written", place, shown);
     if (nearest) return fail(f, SLUICE_ARGUMENT, "%s: unknown type \"%s\", did you mean %s?", place, shown, nearest);
     return fail(f, SLUICE_ARGUMENT, "%s: unknown type \"%s\", expected one such as q8_0%s", place, shown,
                 element_types_only ? ", q6_k or f16" : ", q4_k_m or f16");
@@ -120,7 +123,8 @@ static sluice_status choose_types(struct job *j)
     }
     for (size_t r = 0; r < j->options->n_rules; r++)
         if (!j->rules[r].fits)
-            return fail(j->failure, SLUICE_ARGUMENT, "tensor rule \"%s\": fits no matrix of this model",
+            return fail(j->failure, SLUICE_ARGUMENT,
+                        "tensor rule \"%s\": fits no matrix that is rounded (norms, biases and routers are not)",
                         escape_text(shown, sizeof shown, j->rules[r].pattern, strlen(j->rules[r].pattern)));
     if (n_quantised) {
         snprintf(text, sizeof text,

@@ -99,7 +99,10 @@ static struct expert_bank *bank_of(struct layer *layer, enum tensor_role role)
 
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as)
 {
+    const size_t whole = DTYPE_MAX_BLOCK_ELEMENTS; /* a multiple of every block */
     if (role == ROLE_ROUTER || role == ROLE_SHARED_SWITCH) return file;
+    bool counts_twice = role == ROLE_HEAD || role == ROLE_EMBEDDING;
+    if (counts_twice && blocks_bytes(load_as, whole) < blocks_bytes(DTYPE_Q6_K, whole)) load_as = DTYPE_Q6_K;
     enum dtype t = dtype_that_fits(load_as, (uint64_t)k);
     return t == N_DTYPES ? file : t;
 }

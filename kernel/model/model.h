@@ -72,8 +72,8 @@ struct bind_options {
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,
                          struct failure *f);
 void model_free(struct model *m);
-/* The type that a matrix of k inputs has after loading as `load_as`: what routes keeps its type, and so do rows that no
- * blocks of about that size fit. */
+/* The type that a matrix of k inputs has after loading as `load_as`. What routes keeps its type, and so do rows that no
+ * blocks of about that size fit. Embedding and head become Q6_K at least: an error there meets every token. */
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as);
 
 static inline struct weight expert_weight(const struct expert_bank *bank, int e)

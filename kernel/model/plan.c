@@ -429,6 +429,8 @@ sluice_status plan_tensors(struct plan *plan, const struct model_config *c, cons
     sluice_status s = plan->used ? SLUICE_OK : no_memory(f);
     if (p.is_gguf && !s) s = plan_list(&p, tensors_gguf);
     for (int i = 0; !p.is_gguf && !s && c->arch->tensors[i]; i++) s = plan_list(&p, c->arch->tensors[i]);
+    if (!s && p.is_gguf && archive_n_tensors(a) == 0)
+        s = fail(f, SLUICE_FORMAT, "%s: holds no tensors: a vocabulary only", archive_name(a));
     if (!s && p.n_missing)
         s = fail(f, SLUICE_FORMAT, "%s: missing tensors: %s%s", archive_name(a), p.missing,
                  p.missing_is_cut ? " and more" : "");

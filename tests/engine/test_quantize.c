@@ -312,7 +312,7 @@ Test(quantize, refuses_before_anything_is_written)
     o.rules = &(sluice_tensor_rule){"attn_q", "q4_k_m"};
     expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule: unknown type \"q4_k_m\", did you mean q4_k?");
     o.rules = &(sluice_tensor_rule){"attn_q", "iq2_s"};
-    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule: unknown type \"iq2_s\"");
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule: type \"iq2_s\" can be read, not written");
     o.rules = &(sluice_tensor_rule){"attn_norm", "f16"};
     expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "tensor rule \"attn_norm\": fits no matrix");
     o.n_rules = 0;
