@@ -407,7 +407,7 @@ Test(gguf, g06_to_g09_counts)
     refused("header: key count 65536 cannot fit in the remaining 1000 bytes");
     start(0, 13);
     for (int i = 0; i < 12; i++) {
-        char name[20];
+        char name[32];
         snprintf(name, sizeof name, "a longer key %d", i);
         draft_key_text(&d, name, "with some value");
     }
