@@ -357,6 +357,12 @@ test_peer_files() {
     for file in "$models"/../gguf/*.gguf; do
         accept verify "$file" --reference "${file%.gguf}.safetensors" -t 2
     done
+    accept tokenize "$file" -p 'a'
+    check "a GGUF file is tokenizer enough" test "$(cat "$out")" = "$("$sluice" tokenize "$demo" -p 'a')"
+    accept run "$file" -p 'ab' -n 3 --load-as q4_0 --json
+    refuse 1 'load as: unknown type "q4_k_m", expected one of .*mixes such as q4_k_m are for quantize.*' \
+        run "$file" -p 'ab' --load-as q4_k_m
+    accept verify "$demo" --load-as q8_0 -p 'Once upon a time there was a king' --max-kl 0.01
 }
 
 test_verify_models() {
