@@ -60,15 +60,13 @@ static bool is_cancelled(const sluice_quantize_options *o) { return o->cancelled
 
 static sluice_status fail_type(struct failure *f, const char *place, const char *word, bool element_types_only)
 {
-    char shown[ESCAPED_BYTES];
-    const char *nearest = mix_nearest(word, element_types_only);
+    char shown[ESCAPED_BYTES], list[512];
     enum dtype known;
     escape_text(shown, sizeof shown, word, strlen(word));
     if (dtype_from_word(word, &known))
         return fail(f, SLUICE_ARGUMENT, "%s: type \"%s\" can be read, not written", place, shown);
-    if (nearest) return fail(f, SLUICE_ARGUMENT, "%s: unknown type \"%s\", did you mean %s?", place, shown, nearest);
-    return fail(f, SLUICE_ARGUMENT, "%s: unknown type \"%s\", expected one such as q8_0%s", place, shown,
-                element_types_only ? ", q6_k or f16" : ", q4_k_m or f16");
+    mix_list(list, sizeof list, element_types_only);
+    return fail(f, SLUICE_ARGUMENT, "%s: unknown type \"%s\", expected one of %s", place, shown, list);
 }
 
 static sluice_status check_options(struct job *j)

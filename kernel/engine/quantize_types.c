@@ -1,6 +1,7 @@
 #include "engine/quantize_types.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -104,55 +105,14 @@ bool sluice_quantize_type(size_t i, const char **name, const char **about)
     return true;
 }
 
-enum { MAX_WORD = 16 };
-
-/* The word in small letters, without underscores: "Q4_K_M" and "q4km" are typed for the same thing. */
-static size_t plain_letters(char out[MAX_WORD], const char *word)
+void mix_list(char *out, size_t cap, bool element_types_only)
 {
     size_t n = 0;
-    for (; *word && n < MAX_WORD - 1; word++)
-        if (*word != '_') out[n++] = (char)(*word >= 'A' && *word <= 'Z' ? *word + ('a' - 'A') : *word);
-    out[n] = 0;
-    return n;
-}
-
-/* Letters to be changed, added or left out (Levenshtein), one row of the table at a time. */
-static size_t distance(const char *left, const char *right)
-{
-    char a[MAX_WORD], b[MAX_WORD];
-    size_t row[MAX_WORD], n = plain_letters(b, right);
-    plain_letters(a, left);
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
-            if (row[j] + 1 < best) best = row[j] + 1;
-            diagonal = row[j + 1];
-            row[j + 1] = best;
-        }
-    }
-    return row[n];
-}
-
-const char *mix_nearest(const char *typed, bool element_types_only)
-{
-    const char *nearest = NULL;
-    size_t best = 3;
-    for (size_t i = 0; i < N_MIXES; i++) {
-        enum dtype t;
-        if (element_types_only && !dtype_from_word(mixes[i].name, &t)) continue;
-        size_t n = strlen(typed), d = distance(typed, mixes[i].name);
-        bool begins = n > 1 && strncasecmp(typed, mixes[i].name, n) == 0; /* counts as one typing error */
-        if (begins) d = 1;
-        if (d < best && (begins || d + 1 < n)) {
-            best = d;
-            nearest = mixes[i].name;
-        }
-    }
-    return nearest;
+    enum dtype t;
+    out[0] = 0;
+    for (size_t i = 0; i < N_MIXES && n < cap; i++)
+        if (!element_types_only || dtype_from_word(mixes[i].name, &t))
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", mixes[i].name);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

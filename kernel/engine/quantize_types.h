@@ -16,8 +16,8 @@ struct mix; /* one word of --type: an element type, or a mixture of several */
 const struct mix *mix_find(const char *name);
 /* general.file_type of the whole, as llama.cpp numbers its kinds of files; the nearest where rules change the mix. */
 uint32_t mix_file_type(const struct mix *mix);
-/* The name nearest to what somebody typed, or NULL: of mixes, or of element types only. */
-const char *mix_nearest(const char *typed, bool element_types_only);
+/* "f32, f16, ...": the names of all mixes, or of element types only, for messages. */
+void mix_list(char *out, size_t cap, bool element_types_only);
 
 /* What the choice depends on besides the tensor itself. */
 struct mix_model {
