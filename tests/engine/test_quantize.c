@@ -302,7 +302,7 @@ Test(quantize, refuses_before_anything_is_written)
     sluice_quantize_options o = witnessed(&w, "q4_km");
     expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "type: unknown type \"q4_km\", expected one of f32, ");
     o.type = "elephant\n";
-    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "unknown type \"elephant\\x0a\", expected one such as q8_0");
+    expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "unknown type \"elephant\\x0a\", expected one of f32");
     o.type = NULL;
     expect_refused(&t, &o, in, out, SLUICE_ARGUMENT, "no type");
     o.type = "q8_0";

@@ -289,10 +289,12 @@ test_quantize() {
     check "help lists the types" grep -qE '^  q4_k_m +4\.5 bits' "$out"
     refuse 1 'OUT OUT is missing|.*OUT is missing' quantize "$demo"
     refuse 1 '--type TYPE is missing' quantize "$demo" "$work/x.gguf"
-    refuse 1 'type: unknown type "q4_km", expected one of f32, .*, q4_k_m, .*' quantize "$demo" "$work/x.gguf" --type q4_km
+    refuse 1 'type: unknown type "q4_km", expected one of f32, .*, q4_k_m, .*' \
+        quantize "$demo" "$work/x.gguf" --type q4_km
     refuse 1 '--tensor: found "q8_0", expected PATTERN=TYPE' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor q8_0
     refuse 1 '--tensor: found "=q8_0", expected PATTERN=TYPE' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor =q8_0
-    refuse 1 'tensor rule: unknown type "q8", expected one of f32, .*, mxfp4' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor attn=q8
+    refuse 1 'tensor rule: unknown type "q8", expected one of f32, .*, mxfp4' \
+        quantize "$demo" "$work/x.gguf" --type q8_0 --tensor attn=q8
     refuse 1 'tensor rule "shexp": fits no matrix' quantize "$demo" "$work/x.gguf" --type q8_0 --tensor shexp=f16
     refuse 1 'the name of OUT is empty' quantize "$demo" '' --type q8_0
     refuse 3 '--calibrate ".*missing": No such file' \
