@@ -34,7 +34,7 @@ static const struct option options[] = {
              "* ? [; up to 16 times, the first that fits wins"},
     {.name = "calibrate", .kind = OPTION_TEXT, FIELD(calibrate), .value_name = "FILE",
      .help = "run the text of FILE through the model first, and weigh errors by how much each input matters, of each "
-             "expert on its own"},
+             "expert on its own; for this the whole model is loaded"},
     {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, FIELD(context), .value_name = "N", .low = 2,
      .high = LOAD_MAX_CHUNK, .initial = "512", .help = "tokens of the pieces of that text"},
     OPTION_ROW_THREADS(struct quantize_values),

@@ -12,6 +12,7 @@
 
 static atomic_uint_fast64_t n_requests;
 static atomic_uint_fast64_t countdown; /* 0: off; 1: the next request fails */
+static atomic_uint_fast64_t pretended; /* 0: off */
 
 static bool may_proceed(void)
 {
@@ -24,6 +25,7 @@ static bool may_proceed(void)
 
 uint64_t memory_request_count(void) { return atomic_load(&n_requests); }
 void memory_fail_after(uint64_t n) { atomic_store(&countdown, n); }
+void memory_pretend_available(uint64_t bytes) { atomic_store(&pretended, bytes); }
 
 void *memory_alloc(size_t n) { return may_proceed() ? malloc(n ? n : 1) : NULL; }
 
@@ -89,7 +91,8 @@ static bool read_number(const char *path, const char *format, uint64_t *out)
 
 uint64_t memory_available(void)
 {
-    uint64_t available = 0, limit, used, kib;
+    uint64_t available = atomic_load(&pretended), limit, used, kib;
+    if (available) return available;
     if (read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib)) checked_mul(&available, kib, 1024);
     if (read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) &&
         read_number("/sys/fs/cgroup/memory.current", "%llu", &used)) {

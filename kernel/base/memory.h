@@ -34,5 +34,7 @@ uint64_t memory_available(void);
  * next request fail (0 = off). Process-wide, atomic. */
 uint64_t memory_request_count(void);
 void memory_fail_after(uint64_t n);
+/* memory_available says this from now on; 0: the truth again. */
+void memory_pretend_available(uint64_t bytes);
 
 #endif

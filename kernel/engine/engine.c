@@ -302,7 +302,7 @@ bool sluice_has_tokenizer(const sluice_engine *e) { return e->vocab != NULL; }
 
 sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f)
 {
-    return fail(f, SLUICE_ARGUMENT, "%s: has no tokenizer.json, so it takes and gives token ids only", e->name);
+    return fail(f, SLUICE_ARGUMENT, "%s: has no tokenizer, so it takes and gives token ids only", e->name);
 }
 
 sluice_status sluice_tokenize(const sluice_engine *e, const char *text, size_t length, unsigned flags, int32_t *out,

@@ -83,10 +83,18 @@ static sluice_status make_plan(struct source *s, struct failure *f)
     return status;
 }
 
-static sluice_status open_folder(struct source *s, void (*warn)(void *, const char *), void *context, struct failure *f)
+static void drop_plan(struct source *s)
 {
-    sluice_status status = make_plan(s, f);
-    if (status) return status;
+    if (!s->has_plan) return;
+    plan_free(&s->plan);
+    config_free(&s->config);
+    s->has_plan = false;
+}
+
+/* Targets from the plan, which is there. */
+static sluice_status open_planned(struct source *s, void (*warn)(void *, const char *), void *context,
+                                  struct failure *f)
+{
     s->rows = memory_calloc(s->plan.n, sizeof *s->rows);
     s->targets = memory_calloc(s->plan.n + 1, sizeof *s->targets);
     if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
@@ -138,9 +146,26 @@ static void find_roles(struct source *s)
     }
 }
 
-static sluice_status open_gguf(struct source *s, bool want_roles, struct failure *f)
+/* One tensor per expert, or gate and up in one: layouts that llama.cpp wrote once and no longer reads everywhere. */
+static bool has_old_experts(const struct archive *a)
+{
+    for (size_t i = 0; i < archive_n_tensors(a); i++) {
+        const char *name = archive_tensor(a, i)->name;
+        if (strstr(name, ".ffn_gate.0.") || strstr(name, ".ffn_gate_up_exps.")) return true;
+    }
+    return false;
+}
+
+static sluice_status open_gguf(struct source *s, bool want_roles, void (*warn)(void *, const char *), void *context,
+                               struct failure *f)
 {
     const size_t n = archive_n_tensors(s->archive);
+    if (has_old_experts(s->archive)) { /* of an architecture that is known they become stacked ones */
+        struct failure unknown = {0};
+        if (!make_plan(s, &unknown) && !s->config.rope.has_divisors) return open_planned(s, warn, context, f);
+        drop_plan(s);
+        warn(context, "the experts keep a layout that other programs may not read any more");
+    }
     s->rows = memory_calloc(n, sizeof *s->rows);
     s->targets = memory_calloc(n, sizeof *s->targets);
     if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
@@ -173,9 +198,9 @@ sluice_status source_open(struct source *s, const char *path, bool want_roles, v
     if (status) return status;
     if (archive_warning(s->archive)) warn(context, archive_warning(s->archive));
     if (archive_format(s->archive) == ARCHIVE_GGUF)
-        status = open_gguf(s, want_roles, f);
-    else
-        status = open_folder(s, warn, context, f);
+        status = open_gguf(s, want_roles, warn, context, f);
+    else if (!(status = make_plan(s, f)))
+        status = open_planned(s, warn, context, f);
     if (!status && s->n_targets == 0)
         status = fail(f, SLUICE_FORMAT, "%s: there are no tensors", archive_name(s->archive));
     if (status)
@@ -187,10 +212,7 @@ sluice_status source_open(struct source *s, const char *path, bool want_roles, v
 
 void source_close(struct source *s)
 {
-    if (s->has_plan) {
-        plan_free(&s->plan);
-        config_free(&s->config);
-    }
+    drop_plan(s);
     memory_free(s->targets);
     memory_free(s->rows);
     memory_free(s->divisors);
@@ -291,11 +313,24 @@ static void put_chat_template(const struct source *s, struct gguf_writer *w)
     }
 }
 
+/* Sluice runs every file that it writes; people expect that of other programs as well. */
+static void warn_of_peers(const struct source *s, void (*warn)(void *, const char *), void *context)
+{
+    const struct config_peer_limits limits = config_peer_limits(&s->config);
+    char text[256];
+    snprintf(text, sizeof text, "llama.cpp will refuse the new file: it does not know %s here", limits.refused);
+    if (limits.refused[0]) warn(context, text);
+    snprintf(text, sizeof text, "llama.cpp will compute something else with the new file: it ignores %s here",
+             limits.ignored);
+    if (limits.ignored[0]) warn(context, text);
+}
+
 static sluice_status write_folder_keys(const struct source *s, struct gguf_writer *w, uint32_t file_type,
                                        void (*warn)(void *, const char *), void *context, struct failure *f)
 {
     char license[LICENSE_BYTES];
     config_export(&s->config, &s->generation, w);
+    warn_of_peers(s, warn, context);
     put_text(w, "general.type", "model");
     put_text(w, "general.name", archive_name(s->archive));
     read_license(license, s->archive);

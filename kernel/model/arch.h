@@ -78,6 +78,14 @@ struct tensor_rule {
     /* Rules of the same role that follow each other are alternatives: the first whose tensors exist is taken. */
 };
 
+/* What llama.cpp's reader of an architecture cannot have, where the family can. (None of them has sliding windows,
+ * clip_qkv, or dense layers among those with experts.) */
+enum gguf_peer_limits {
+    PEERS_LACK_BIAS = 1,     /* biases of q, k, v, o */
+    PEERS_LACK_TIED = 2,     /* an output that is the embedding */
+    PEERS_LACK_HEAD_DIM = 4, /* heads times head_dim other than hidden_size */
+};
+
 struct arch {
     const char *name;             /* ours: "qwen3_moe" */
     const char *hf_architecture;  /* "Qwen3MoeForCausalLM" */
@@ -91,6 +99,7 @@ struct arch {
     const char *gguf_arch;        /* "qwen3moe" */
     const char *gguf_marker;      /* a key "ARCH.MARKER" that tells the family, present and not 0; NULL: none needed */
     const struct key_rule *gguf_keys; /* beyond the common ones (config_gguf.c) */
+    unsigned gguf_peer_limits;    /* enum gguf_peer_limits */
     bool gguf_rope_pairs;         /* rows of q and k are reordered there, so that pairs (2i, 2i+1) rotate: undone */
 };
 

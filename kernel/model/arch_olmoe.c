@@ -49,5 +49,6 @@ const struct arch arch_olmoe = {
     .tensors = tensors,
     .derive = derive,
     .gguf_arch = "olmoe",
+    .gguf_peer_limits = PEERS_LACK_BIAS | PEERS_LACK_TIED | PEERS_LACK_HEAD_DIM,
     .gguf_keys = gguf_keys,
 };

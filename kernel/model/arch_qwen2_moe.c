@@ -75,5 +75,6 @@ const struct arch arch_qwen2_moe = {
     .tensors = tensors,
     .derive = derive,
     .gguf_arch = "qwen2moe",
+    .gguf_peer_limits = PEERS_LACK_TIED | PEERS_LACK_HEAD_DIM,
     .gguf_keys = gguf_keys,
 };

@@ -44,5 +44,6 @@ const struct arch arch_qwen3 = {
     .tensors = tensors,
     .derive = derive,
     .gguf_arch = "qwen3",
+    .gguf_peer_limits = PEERS_LACK_BIAS,
     .gguf_keys = gguf_keys,
 };

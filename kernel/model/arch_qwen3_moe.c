@@ -54,5 +54,6 @@ const struct arch arch_qwen3_moe = {
     .tensors = tensors,
     .derive = derive,
     .gguf_arch = "qwen3moe",
+    .gguf_peer_limits = PEERS_LACK_BIAS,
     .gguf_keys = gguf_keys,
 };

@@ -456,7 +456,8 @@ static sluice_status check_memory(const struct binder *b)
 {
     uint64_t available = memory_available(), needed = b->model->weight_bytes, smaller = 0;
     if (available == 0 || needed <= available) return SLUICE_OK;
-    enum dtype type = model_smaller_type(b->model, available, &smaller);
+    const uint64_t budget = available - available / 16; /* a session needs room as well */
+    enum dtype type = model_smaller_type(b->model, budget, &smaller);
     char word[TYPE_WORD_BYTES];
     if (smaller >= needed)
         return fail(b->failure, SLUICE_MEMORY, "%s: the weights need %.1f GB, %.1f GB are available",
@@ -464,7 +465,7 @@ static sluice_status check_memory(const struct binder *b)
     return fail(b->failure, SLUICE_MEMORY,
                 "%s: the weights need %.1f GB, %.1f GB are available: --load-as %s would %sneed %.1f GB",
                 archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9, model_type_word(type, word),
-                smaller <= available ? "" : "still ", (double)smaller * 1e-9);
+                smaller <= budget ? "" : "still ", (double)smaller * 1e-9);
 }
 
 /* ---- all together ------------------------------------------------------------------------------------------------ */

@@ -193,3 +193,48 @@ void config_export(const struct model_config *c, const struct generation_config 
     put_tokens(w, c);
     put_generation(w, g);
 }
+
+/* ---- other programs ---------------------------------------------------------------------------------------------- */
+
+static void add_words(char *list, size_t cap, const char *words)
+{
+    size_t n = strlen(list);
+    snprintf(list + n, cap - n, "%s%s", n ? ", " : "", words);
+}
+
+/* What readers of this architecture take for norm_topk_prob where the key is absent; llama.cpp never asks for it. */
+static bool usual_norm_topk_prob(const struct model_config *c)
+{
+    for (const struct key_rule *rule = c->arch->gguf_keys; rule && rule->name; rule++)
+        if (strcmp(rule->name, "expert_weights_norm") == 0) return rule->fallback != 0;
+    return c->norm_topk_prob;
+}
+
+struct config_peer_limits config_peer_limits(const struct model_config *c)
+{
+    struct config_peer_limits limits = {0};
+    bool window = false, clip = false, bias = false, wide = false;
+    int n_dense = 0;
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct mixer *mixer = &c->layers[l].mixer;
+        window |= mixer->window > 0;
+        clip |= mixer->clip_qkv > 0;
+        bias |= mixer->qkv_bias || mixer->output_bias;
+        wide |= mixer->n_heads * mixer->head_dim != c->hidden_size;
+        n_dense += c->layers[l].ffn.kind == FFN_DENSE;
+    }
+    const unsigned lack = c->arch->gguf_peer_limits;
+    char *refused = limits.refused, *ignored = limits.ignored;
+    if (bias && lack & PEERS_LACK_BIAS) add_words(refused, sizeof limits.refused, "attention biases");
+    if (c->tied_embeddings && lack & PEERS_LACK_TIED) add_words(refused, sizeof limits.refused, "a tied output");
+    if (wide && lack & PEERS_LACK_HEAD_DIM) add_words(refused, sizeof limits.refused, "this head_dim");
+    if (c->n_experts > 0 && n_dense > 0)
+        add_words(refused, sizeof limits.refused, "dense layers among those with experts");
+    if (window) add_words(ignored, sizeof limits.ignored, "the sliding window");
+    if (clip) add_words(ignored, sizeof limits.ignored, "clip_qkv");
+    if (c->n_experts > 0 && c->norm_topk_prob != usual_norm_topk_prob(c))
+        add_words(ignored, sizeof limits.ignored, "norm_topk_prob");
+    if (c->rope.scaling == ROPE_YARN && !rope_is_standard(&c->rope))
+        add_words(ignored, sizeof limits.ignored, "parameters of YaRN");
+    return limits;
+}

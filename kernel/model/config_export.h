@@ -12,6 +12,13 @@ struct gguf_writer;
  * which reports failures. Biases and tied embeddings are said by the presence of tensors. */
 void config_export(const struct model_config *c, const struct generation_config *g, struct gguf_writer *w);
 
+/* What of this model llama.cpp will refuse, and what it will read past so that its results differ: two lists of words,
+ * empty when all is well. */
+struct config_peer_limits {
+    char refused[128], ignored[128];
+};
+struct config_peer_limits config_peer_limits(const struct model_config *c);
+
 /* True: the file needs a tensor rope_freqs.weight, F32 [head_dim / 2], and `divisors` has its values. (A model that
  * was read from a GGUF file with such a tensor and is not bound has no values: its tensor is copied.) */
 bool config_rope_divisors(const struct model_config *c, float *divisors);

@@ -279,6 +279,70 @@ Test(quantize, reports_agree_with_the_result)
     folder_remove(&t);
 }
 
+/* ---- old files --------------------------------------------------------------------------------------------------- */
+
+/* Copies a GGUF file, its stacked experts as one tensor each, as files of 2023 have them. */
+static void write_old_experts(const char *from, const char *to)
+{
+    struct failure f = {0};
+    struct archive *a = NULL;
+    struct gguf_writer *w = NULL;
+    struct meta value;
+    const char *key;
+    cr_assert_eq(archive_open(&a, from, ARCHIVE_TENSORS, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(gguf_writer_create(&w, to, &f), SLUICE_OK, "%s", f.text);
+    for (size_t i = 0; (key = archive_gguf_key(a, i, &value)); i++) gguf_put_meta(w, key, value);
+    for (int pass = 0; pass < 2; pass++) { /* the directory, then the bytes */
+        size_t n = 0;
+        if (pass == 1) cr_assert_eq(gguf_begin_data(w, &f), SLUICE_OK, "%s", f.text);
+        for (size_t i = 0; i < archive_n_tensors(a); i++) {
+            const struct tensor_view *v = archive_tensor(a, i);
+            const char *exps = strstr(v->name, "_exps.weight");
+            const size_t count = exps ? (size_t)v->shape[0] : 1, bytes = (size_t)v->bytes / count;
+            for (size_t e = 0; e < count; e++, n++) {
+                char name[64];
+                snprintf(name, sizeof name, "%.*s.%zu.weight", exps ? (int)(exps - v->name) : 0, v->name, e);
+                if (pass == 0)
+                    gguf_add_tensor(w, exps ? name : v->name, v->dtype, v->n_dims - (exps != NULL),
+                                    v->shape + (exps != NULL));
+                else
+                    cr_assert_eq(gguf_write_data(w, n, 0, v->data + e * bytes, bytes, &f), SLUICE_OK, "%s", f.text);
+            }
+        }
+    }
+    cr_assert_eq(gguf_writer_commit(w, &f), SLUICE_OK, "%s", f.text);
+    gguf_writer_close(&w);
+    archive_close(&a);
+}
+
+Test(quantize, experts_of_old_files_are_stacked)
+{
+    static const char *const names[] = {"qwen3-moe-f32", "mixtral-f32"}; /* the second has its rows reordered */
+    for (int i = 0; i < 2; i++) {
+        char path[512], old[512], out[512];
+        struct test_folder t;
+        struct failure f = {0};
+        struct archive *before = NULL, *after = NULL;
+        folder_create(&t);
+        snprintf(path, sizeof path, "%s/golden/gguf/%s.gguf", SLUICE_TEST_DIR, names[i]);
+        snprintf(old, sizeof old, "%s", folder_path(&t, "old.gguf"));
+        snprintf(out, sizeof out, "%s", folder_path(&t, "new.gguf"));
+        write_old_experts(path, old);
+        quantize(old, out, "f32");
+        cr_assert_eq(archive_open(&before, path, ARCHIVE_TENSORS, &f), SLUICE_OK, "%s", f.text);
+        cr_assert_eq(archive_open(&after, out, ARCHIVE_TENSORS, &f), SLUICE_OK, "%s", f.text);
+        cr_assert_eq(archive_n_tensors(after), archive_n_tensors(before));
+        for (size_t n = 0; n < archive_n_tensors(before); n++) {
+            const struct tensor_view *x = archive_tensor(before, n), *y = archive_tensor(after, n);
+            cr_expect_str_eq(x->name, y->name);
+            cr_expect(x->bytes == y->bytes && memcmp(x->data, y->data, (size_t)x->bytes) == 0, "%s", x->name);
+        }
+        archive_close(&before);
+        archive_close(&after);
+        folder_remove(&t);
+    }
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------------------------- */
 
 static void expect_refused(const struct test_folder *t, const sluice_quantize_options *o, const char *in,
