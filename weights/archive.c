@@ -155,6 +155,15 @@ void archive_close(struct archive **archive)
     memory_free(a);
 }
 
+sluice_status tensor_file_take(struct tensor_file *file, const char *name, struct file_map map, struct failure *f)
+{
+    char shown[ESCAPED_BYTES];
+    escape_text(shown, sizeof shown, name, strlen(name));
+    file->map = map;
+    file->name = memory_strndup(shown, strlen(shown));
+    return file->name ? SLUICE_OK : fail_memory(f, shown);
+}
+
 sluice_status archive_join(struct archive *a, struct failure *f)
 {
     uint64_t n = 0;

@@ -104,6 +104,8 @@ struct archive {
 /* safetensors.c: reads the header of file->map, which the caller has filled together with file->name. On failure the
  * caller still closes the file. */
 sluice_status safetensors_read(struct tensor_file *file, struct failure *f);
+/* archive.c: the file owns the map from now on, whatever follows, and is called `name` (escaped) in messages. */
+sluice_status tensor_file_take(struct tensor_file *file, const char *name, struct file_map map, struct failure *f);
 void tensor_file_close(struct tensor_file *file);
 void tensors_sort(struct tensor_view *tensors, size_t n); /* by name */
 

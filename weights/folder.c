@@ -220,12 +220,8 @@ static sluice_status index_read(struct index *x, struct failure *f)
 static sluice_status read_tensor_file(struct tensor_file *file, const char *name, struct file_map map,
                                       struct failure *f)
 {
-    char shown[ESCAPED_BYTES];
-    escape_text(shown, sizeof shown, name, strlen(name));
-    file->map = map;
-    file->name = memory_strndup(shown, strlen(shown));
-    if (!file->name) return fail_memory(f, shown);
-    sluice_status status = archive_refuse_other_formats(&file->map, shown, f);
+    sluice_status status = tensor_file_take(file, name, map, f);
+    if (!status) status = archive_refuse_other_formats(&file->map, file->name, f);
     return status ? status : safetensors_read(file, f);
 }
 

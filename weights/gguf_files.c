@@ -112,12 +112,8 @@ static sluice_status check_same_model(const struct tensor_file *first, const str
 static sluice_status read_part(struct tensor_file *file, const char *name, struct file_map map, bool tensors,
                                int64_t *count, struct failure *f)
 {
-    char shown[ESCAPED_BYTES];
-    escape_text(shown, sizeof shown, name, strlen(name));
-    file->map = map;
-    file->name = memory_strndup(shown, strlen(shown));
-    if (!file->name) return fail_memory(f, shown);
-    sluice_status status = archive_refuse_pointer(&file->map, shown, f);
+    sluice_status status = tensor_file_take(file, name, map, f);
+    if (!status) status = archive_refuse_pointer(&file->map, file->name, f);
     if (!status) status = gguf_read(file, tensors, f);
     return status ? status : check_part(file, name, count, f);
 }

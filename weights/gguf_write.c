@@ -197,6 +197,11 @@ void gguf_put_string(struct gguf_writer *w, const char *key, const char *value, 
     if (at) store_text(at, value, n);
 }
 
+void gguf_put_text(struct gguf_writer *w, const char *key, const char *text)
+{
+    gguf_put_string(w, key, text, strlen(text));
+}
+
 void gguf_put_bools(struct gguf_writer *w, const char *key, const bool *values, size_t n)
 {
     unsigned char *at = add_array(w, key, GGUF_BOOL, n, n);

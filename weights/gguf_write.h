@@ -24,6 +24,7 @@ void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t value);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float value);
 void gguf_put_f64(struct gguf_writer *w, const char *key, double value);
 void gguf_put_string(struct gguf_writer *w, const char *key, const char *value, size_t n);
+void gguf_put_text(struct gguf_writer *w, const char *key, const char *text); /* a string up to its NUL */
 void gguf_put_bools(struct gguf_writer *w, const char *key, const bool *values, size_t n);
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, size_t n);
 void gguf_put_f32s(struct gguf_writer *w, const char *key, const float *values, size_t n);

@@ -11,11 +11,6 @@
 
 /* ---- tensors of a folder ----------------------------------------------------------------------------------------- */
 
-static bool is_rotated(enum tensor_role role)
-{
-    return role == ROLE_Q || role == ROLE_K || role == ROLE_Q_BIAS || role == ROLE_K_BIAS;
-}
-
 /* One target per matrix or vector; the experts of a bank are one. */
 static void list_planned(struct source *s)
 {
@@ -35,7 +30,7 @@ static void list_planned(struct source *s)
                              .expert = -1,
                              .expert_rows = item->expert == 0 ? item->rows.n : 0};
         plan_gguf_tensor(item, c, t->name, t->shape, &t->n_dims);
-        if (c->arch->gguf_rope_pairs && is_rotated(item->role)) t->pair_head = c->layers[item->layer].mixer.head_dim;
+        if (plan_gguf_reorders(c, item->role)) t->pair_head = c->layers[item->layer].mixer.head_dim;
         for (size_t e = 0; e < count; e++) s->rows[i + e] = s->plan.items[i + e].rows;
         i += count;
     }
@@ -224,11 +219,6 @@ void source_close(struct source *s)
 
 enum { QUANTIZATION_VERSION = 2 }; /* of the blocks' layouts, as llama.cpp counts */
 
-static void put_text(struct gguf_writer *w, const char *key, const char *text)
-{
-    gguf_put_string(w, key, text, strlen(text));
-}
-
 static void put_flag(struct gguf_writer *w, const char *key, int value)
 {
     if (value >= 0) gguf_put_bool(w, key, value != 0);
@@ -241,8 +231,8 @@ static void put_id(struct gguf_writer *w, const char *key, int32_t id)
 
 static void put_vocab(struct gguf_writer *w, const struct vocab_source *v)
 {
-    put_text(w, "tokenizer.ggml.model", v->model);
-    if (v->pre) put_text(w, "tokenizer.ggml.pre", v->pre);
+    gguf_put_text(w, "tokenizer.ggml.model", v->model);
+    if (v->pre) gguf_put_text(w, "tokenizer.ggml.pre", v->pre);
     gguf_put_strings(w, "tokenizer.ggml.tokens", v->tokens, v->token_lengths, v->n_tokens);
     if (v->scores) gguf_put_f32s(w, "tokenizer.ggml.scores", v->scores, v->n_tokens);
     if (v->types) gguf_put_i32s(w, "tokenizer.ggml.token_type", v->types, v->n_tokens);
@@ -272,7 +262,7 @@ static sluice_status put_tokenizer(const struct source *s, struct gguf_writer *w
     struct vocab_source described = {.eos = -1};
     bool exact = false;
     if (!json) {
-        put_text(w, "tokenizer.ggml.model", "none");
+        gguf_put_text(w, "tokenizer.ggml.model", "none");
         put_end_tokens(w, &s->config, -1);
         warn(context, "there is no tokenizer.json, so the new file has no tokenizer: it runs with token ids only");
         return SLUICE_OK;
@@ -331,10 +321,10 @@ static sluice_status write_folder_keys(const struct source *s, struct gguf_write
     char license[LICENSE_BYTES];
     config_export(&s->config, &s->generation, w);
     warn_of_peers(s, warn, context);
-    put_text(w, "general.type", "model");
-    put_text(w, "general.name", archive_name(s->archive));
+    gguf_put_text(w, "general.type", "model");
+    gguf_put_text(w, "general.name", archive_name(s->archive));
     read_license(license, s->archive);
-    if (license[0]) put_text(w, "general.license", license);
+    if (license[0]) gguf_put_text(w, "general.license", license);
     gguf_put_u32(w, "general.file_type", file_type);
     gguf_put_u32(w, "general.quantization_version", QUANTIZATION_VERSION);
     sluice_status status = put_tokenizer(s, w, warn, context, f);

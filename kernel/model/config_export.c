@@ -16,11 +16,6 @@ static const char *full_key(char out[KEY_PLACE_BYTES], const struct model_config
     return out;
 }
 
-static void put_text(struct gguf_writer *w, const char *key, const char *text)
-{
-    gguf_put_string(w, key, text, strlen(text));
-}
-
 /* A number that is 0 has no key. */
 static void put_rules(struct gguf_writer *w, const struct model_config *c, const struct key_rule *rules)
 {
@@ -71,7 +66,7 @@ static bool rope_is_standard(const struct rope_config *r)
 
 static void put_exact_rope(struct gguf_writer *w, const struct rope_config *r)
 {
-    put_text(w, "sluice.rope.type", rope_scaling_names[r->scaling]);
+    gguf_put_text(w, "sluice.rope.type", rope_scaling_names[r->scaling]);
     for (const struct rope_field *field = gguf_rope_fields; field->name; field++) {
         double number;
         memcpy(&number, (const char *)r + field->offset, sizeof number);
@@ -96,7 +91,7 @@ static void put_rope(struct gguf_writer *w, const struct model_config *c)
     gguf_put_u32(w, full_key(key, c, "rope.dimension_count"), (uint32_t)c->head_dim);
     gguf_put_f32(w, full_key(key, c, "rope.freq_base"), (float)r->theta);
     if (r->scaling == ROPE_LINEAR || r->scaling == ROPE_YARN) {
-        put_text(w, full_key(key, c, "rope.scaling.type"), rope_scaling_names[r->scaling]);
+        gguf_put_text(w, full_key(key, c, "rope.scaling.type"), rope_scaling_names[r->scaling]);
         gguf_put_f32(w, full_key(key, c, "rope.scaling.factor"), (float)r->factor);
     }
     if (r->scaling == ROPE_YARN) put_yarn(w, c);
@@ -153,7 +148,7 @@ static void put_family(struct gguf_writer *w, const struct model_config *c)
         if (strcmp(arch_list[i]->gguf_arch, c->arch->gguf_arch) != 0) continue;
         taken = !marker || (strcmp(marker, "expert_count") == 0 && has_experts) ||
                 (strcmp(marker, "attention.sliding_window") == 0 && has_window);
-        if (taken && arch_list[i] != c->arch) put_text(w, "sluice.family", c->arch->name);
+        if (taken && arch_list[i] != c->arch) gguf_put_text(w, "sluice.family", c->arch->name);
     }
 }
 
@@ -182,7 +177,7 @@ static void put_generation(struct gguf_writer *w, const struct generation_config
 void config_export(const struct model_config *c, const struct generation_config *g, struct gguf_writer *w)
 {
     char key[KEY_PLACE_BYTES];
-    put_text(w, "general.architecture", c->arch->gguf_arch);
+    gguf_put_text(w, "general.architecture", c->arch->gguf_arch);
     put_rules(w, c, gguf_common_keys);
     gguf_put_u32(w, full_key(key, c, "attention.value_length"), (uint32_t)c->head_dim);
     put_rules(w, c, c->arch->gguf_keys);

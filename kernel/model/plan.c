@@ -297,9 +297,10 @@ static struct row_source rows_of(const struct found *found, int slice, int slice
     return s;
 }
 
-static bool is_rotated(enum tensor_role role)
+bool plan_gguf_reorders(const struct model_config *c, enum tensor_role role)
 {
-    return role == ROLE_Q || role == ROLE_K || role == ROLE_Q_BIAS || role == ROLE_K_BIAS;
+    bool rotates = role == ROLE_Q || role == ROLE_K || role == ROLE_Q_BIAS || role == ROLE_K_BIAS;
+    return rotates && c->arch->gguf_rope_pairs;
 }
 
 /* Plans one vector or one whole matrix. */
@@ -321,8 +322,7 @@ static sluice_status plan_copy(struct planner *p, const struct tensor_rule *rule
     }
     if (s) return s;
     item.rows = rows_of(found, 0, n, 0, n, k);
-    if (p->is_gguf && p->config->arch->gguf_rope_pairs && is_rotated(rule->role))
-        item.rows.head_dim = lc->mixer.head_dim;
+    if (p->is_gguf && plan_gguf_reorders(p->config, rule->role)) item.rows.head_dim = lc->mixer.head_dim;
     return add_item(p, &item);
 }
 

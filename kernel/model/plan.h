@@ -25,6 +25,9 @@ struct plan {
 sluice_status plan_tensors(struct plan *p, const struct model_config *c, const struct archive *a, struct failure *f);
 void plan_free(struct plan *p);
 
+/* Whether GGUF files of this family hold the rows of this role as pairs (row_source.head_dim), and not as halves. */
+bool plan_gguf_reorders(const struct model_config *c, enum tensor_role role);
+
 /* The name of a planned item in a GGUF file, and its shape there (row-major, the experts of a bank as one tensor). */
 void plan_gguf_tensor(const struct planned *item, const struct model_config *c, char name[64], uint64_t shape[4],
                       int *n_dims);
