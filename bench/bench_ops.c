@@ -12,7 +12,7 @@
 enum { N = 2048, HEAD = 128, MAX_GROUP = 8, ROTATED = 128 };
 
 struct work {
-    float y[N], x[N], w[N], cosine[ROTATED / 2], sine[ROTATED / 2];
+    float y[N], x[N], w[N], sign[N], cosine[ROTATED / 2], sine[ROTATED / 2];
     float q[MAX_GROUP * HEAD], out[MAX_GROUP * HEAD], max[MAX_GROUP], sum[MAX_GROUP];
     float scores[MAX_GROUP * ATTENTION_BLOCK], keys[ATTENTION_BLOCK * HEAD], values[ATTENTION_BLOCK * HEAD];
     int n_q;
@@ -26,6 +26,11 @@ static void run_rms_norm(void *arg)
     struct work *w = arg;
     TYPED(rms_norm)(w->y, w->x, w->w, N, 1e-6f);
 }
+static void run_l2_norm(void *arg)
+{
+    struct work *w = arg;
+    TYPED(l2_norm)(w->y, w->x, N, 1e-6f);
+}
 static void run_rope(void *arg)
 {
     struct work *w = arg;
@@ -36,11 +41,43 @@ static void run_silu_mul(void *arg)
     struct work *w = arg;
     TYPED(silu_mul)(w->y, w->x, w->w, N);
 }
+static void run_gelu_mul(void *arg)
+{
+    struct work *w = arg;
+    TYPED(gelu_mul)(w->y, w->x, w->w, N);
+}
+static void run_swiglu_clamped(void *arg)
+{
+    struct work *w = arg;
+    TYPED(swiglu_clamped)(w->y, w->x, w->w, N, 7.0f);
+}
+static void run_silu(void *arg)
+{
+    struct work *w = arg;
+    memcpy(w->y, w->x, sizeof w->y);
+    TYPED(silu)(w->y, N);
+}
+static void run_sigmoid(void *arg)
+{
+    struct work *w = arg;
+    TYPED(sigmoid)(w->y, N);
+}
+static void run_softcap(void *arg)
+{
+    struct work *w = arg;
+    memcpy(w->y, w->x, sizeof w->y);
+    TYPED(softcap)(w->y, 30.0f, N);
+}
 static void run_softmax(void *arg)
 {
     struct work *w = arg;
     memcpy(w->y, w->x, sizeof w->y);
     TYPED(softmax)(w->y, N);
+}
+static void run_dot(void *arg)
+{
+    struct work *w = arg;
+    w->y[0] = TYPED(dot)(w->x, w->w, N);
 }
 static void run_add(void *arg)
 {
@@ -51,6 +88,16 @@ static void run_add_scaled(void *arg)
 {
     struct work *w = arg;
     TYPED(add_scaled)(w->y, w->x, 0.5f, N);
+}
+static void run_mul(void *arg)
+{
+    struct work *w = arg;
+    TYPED(mul)(w->y, w->sign, N);
+}
+static void run_mul_add(void *arg)
+{
+    struct work *w = arg;
+    TYPED(mul_add)(w->y, w->x, w->w, N);
 }
 static void run_scale(void *arg)
 {
@@ -113,13 +160,15 @@ int main(int argc, char **argv)
     static const struct {
         const char *operation;
         double vectors;
-    } traffic[] = {{"rms_norm", 4}, {"rope", 3}, {"silu_mul", 3}, {"softmax", 5},
-                   {"add", 3},      {"add_scaled", 3}, {"scale", 2}, {"clamp", 2}};
+    } traffic[] = {{"rms_norm", 4}, {"l2_norm", 3}, {"rope", 3}, {"silu_mul", 3}, {"gelu_mul", 3},
+                   {"swiglu_clamped", 3}, {"silu", 4}, {"sigmoid", 2}, {"softcap", 4}, {"softmax", 5}, {"dot", 2},
+                   {"add", 3}, {"add_scaled", 3}, {"mul", 3}, {"mul_add", 4}, {"scale", 2}, {"clamp", 2}};
 
     struct bench_options o = bench_options(argc, argv);
     struct rng rng = rng_seed(1);
     rng_fill(&rng, w.x, N, -4.0f, 4.0f);
     rng_fill(&rng, w.w, N, -1.0f, 1.0f);
+    for (int i = 0; i < N; i++) w.sign[i] = i % 3 ? 1.0f : -1.0f; /* products stay as large as they are */
     for (int i = 0; i < ROTATED / 2; i++) w.cosine[i] = 0.6f, w.sine[i] = 0.8f; /* keeps lengths over many calls */
     rng_fill(&rng, w.y, N, -1.0f, 1.0f);
     rng_fill(&rng, w.q, MAX_GROUP * HEAD, -1.0f, 1.0f);

@@ -40,6 +40,7 @@ struct attention_block {
     int n_q, head_dim, v_head_dim;
     int first, last;    /* visible positions of the block: first <= j < last <= ATTENTION_BLOCK */
     float scale;        /* multiplies q.k */
+    float softcap;      /* > 0: scores become softcap * tanh(s * scale / softcap) before the softmax; 0: off */
     float *scores;      /* scratch [n_q, ATTENTION_BLOCK] */
     float *out;         /* [n_q, v_head_dim], row stride out_stride: running sum of exp(s - max) * v */
     ptrdiff_t out_stride;
@@ -50,17 +51,36 @@ struct ops {
     const char *name; /* of the strongest instruction set in the table, e.g. "avx512" */
     uint64_t features;
 
-    /* y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), rounded as (x * r) * w. y may be x. Zhang 2019. */
+    /* y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), rounded as (x * r) * w; w NULL means all ones. y may be
+     * x. Zhang 2019. */
     void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
+    /* y[i] = x[i] * r, r = 1 / sqrt(sum(x^2) + eps): eps is added to the sum, not to a mean. y may be x. The queries
+     * and keys of Gated DeltaNet (Yang 2024). */
+    void (*l2_norm)(float *y, const float *x, int n, float eps);
     /* Rotates pairs (i, i + n_rot / 2): x'[i] = x[i] c[i] - x[j] s[i], x'[j] = x[j] c[i] + x[i] s[i], i < n_rot / 2.
      * Each product rounded, then one fused multiply-add: x'[i] = fma(x[i], c, -(x[j] * s)). In place. Su 2021. */
     void (*rope)(float *x, const float *cosine, const float *sine, int n_rot);
     /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)). y may be gate or up. Shazeer 2020. */
     void (*silu_mul)(float *y, const float *gate, const float *up, int n);
+    /* y[i] = gelu(gate[i]) * up[i] with the tanh form 0.5 g (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3))), computed as
+     * the equal g / (1 + exp(-2 sqrt(2 / pi) (...))), which keeps the digits of the left tail. y may be gate or up.
+     * Hendrycks 2016, Shazeer 2020. */
+    void (*gelu_mul)(float *y, const float *gate, const float *up, int n);
+    /* y[i] = g sigmoid(1.702 g) (u + 1), g = min(gate[i], limit), u = min(max(up[i], -limit), limit); limit > 0. NaN
+     * passes the limits. y may be gate or up. The gate of gpt-oss. */
+    void (*swiglu_clamped)(float *y, const float *gate, const float *up, int n, float limit);
+    void (*silu)(float *x, int n);    /* x[i] becomes x[i] / (1 + exp(-x[i])), as in silu_mul */
+    void (*sigmoid)(float *x, int n); /* x[i] becomes 1 / (1 + exp(-x[i])) */
+    /* x[i] becomes cap * tanh(x[i] / cap), cap > 0; never beyond cap. Gemma 2. */
+    void (*softcap)(float *x, float cap, int n);
     /* x becomes softmax(x), n >= 1. NaN in, NaN out. */
     void (*softmax)(float *x, int n);
+    /* Sum of a[i] * b[i] in the order above; 0 for n = 0, and never -0. */
+    float (*dot)(const float *a, const float *b, int n);
     void (*add)(float *y, const float *x, int n);            /* y[i] += x[i] */
     void (*add_scaled)(float *y, const float *x, float a, int n); /* y[i] = fma(a, x[i], y[i]) */
+    void (*mul)(float *y, const float *x, int n);            /* y[i] *= x[i] */
+    void (*mul_add)(float *y, const float *a, const float *b, int n); /* y[i] = fma(a[i], b[i], y[i]) */
     void (*scale)(float *y, float a, int n);                 /* y[i] *= a */
     void (*clamp)(float *y, float limit, int n);             /* y[i] = min(max(y[i], -limit), limit); NaN stays */
     /* Online softmax over one block (Milakov 2018, Dao 2022): scores, new maximum, rescaling of out and sum, then

@@ -13,8 +13,10 @@
 #include "tests/support/guarded_buffer.h"
 #include "tests/support/rng.h"
 
-static const int sizes[] = {1, 2, 15, 16, 17, 31, 33, 64, 100, 255, 256, 257, 1000};
-enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
+/* 0 to SMALL_SIZES - 1, which is every tail after none to four vectors, and then these. */
+static const int larger_sizes[] = {100, 255, 256, 257, 1000};
+enum { SMALL_SIZES = 71, N_SIZES = SMALL_SIZES + sizeof larger_sizes / sizeof larger_sizes[0] };
+static int size_at(int i) { return i < SMALL_SIZES ? i : larger_sizes[i - SMALL_SIZES]; }
 
 /* How the inputs of a round are drawn. */
 enum values { PLAIN, AWKWARD, HUGE_VALUES, ZEROS, WITH_NAN, WITH_INFINITY, N_VALUES };
@@ -27,6 +29,7 @@ static void fill(struct rng *rng, float *x, int n, enum values values)
     case ZEROS: rng_fill(rng, x, (size_t)n, 0.0f, 0.0f); break;
     default: rng_fill(rng, x, (size_t)n, -8.0f, 8.0f); break;
     }
+    if (n == 0) return;
     if (values == WITH_NAN) x[rng_below(rng, (uint32_t)n)] = NAN;
     if (values == WITH_INFINITY) x[rng_below(rng, (uint32_t)n)] = rng_below(rng, 2) ? INFINITY : -INFINITY;
 }
@@ -66,7 +69,7 @@ static const char *check_elementwise(const struct op_variant *variant, void (*sc
     const char *wrong = NULL;
     for (int s = 0; s < N_SIZES && !wrong; s++) {
         for (int values = 0; values < N_VALUES && !wrong; values++) {
-            int n = sizes[s];
+            int n = size_at(s);
             struct guarded_buffer in[MAX_INPUTS], out = guarded_make((size_t)n * sizeof(float), 0);
             float *data[MAX_INPUTS] = {0}, copy[MAX_SIZE], want[MAX_SIZE];
             for (int i = 0; i < n_inputs; i++) {
@@ -106,21 +109,63 @@ static const char *check_elementwise(const struct op_variant *variant, void (*sc
 
 static void call_rms_norm(void (*f)(void), float *y, float *const in[], int n)
 {
-    TYPED(rms_norm, f)(y, in[0], in[1], n, 1e-6f);
+    if (n) TYPED(rms_norm, f)(y, in[0], in[1], n, 1e-6f);
+}
+static void call_rms_norm_without_weights(void (*f)(void), float *y, float *const in[], int n)
+{
+    if (n) TYPED(rms_norm, f)(y, in[0], NULL, n, 1e-6f);
+}
+static void call_l2_norm(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(l2_norm, f)(y, in[0], n, 1e-6f);
 }
 static void call_silu_mul(void (*f)(void), float *y, float *const in[], int n)
 {
     TYPED(silu_mul, f)(y, in[0], in[1], n);
 }
+static void call_gelu_mul(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(gelu_mul, f)(y, in[0], in[1], n);
+}
+static void call_swiglu_clamped(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(swiglu_clamped, f)(y, in[0], in[1], n, 2.5f);
+}
+static void call_silu(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(silu, f)(y, n);
+}
+static void call_sigmoid(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(sigmoid, f)(y, n);
+}
+static void call_softcap(void (*f)(void), float *y, float *const in[], int n)
+{
+    (void)in;
+    TYPED(softcap, f)(y, 3.3f, n);
+}
 static void call_softmax(void (*f)(void), float *y, float *const in[], int n)
 {
     (void)in;
-    TYPED(softmax, f)(y, n);
+    if (n) TYPED(softmax, f)(y, n);
+}
+/* The sum is the first element of the output. */
+static void call_dot(void (*f)(void), float *y, float *const in[], int n)
+{
+    float sum = TYPED(dot, f)(in[0], in[1], n);
+    if (n) y[0] = sum;
 }
 static void call_add(void (*f)(void), float *y, float *const in[], int n) { TYPED(add, f)(y, in[1], n); }
 static void call_add_scaled(void (*f)(void), float *y, float *const in[], int n)
 {
     TYPED(add_scaled, f)(y, in[1], -0.7f, n);
+}
+static void call_mul(void (*f)(void), float *y, float *const in[], int n) { TYPED(mul, f)(y, in[1], n); }
+static void call_mul_add(void (*f)(void), float *y, float *const in[], int n)
+{
+    TYPED(mul_add, f)(y, in[1], in[2], n);
 }
 static void call_scale(void (*f)(void), float *y, float *const in[], int n)
 {
@@ -140,36 +185,34 @@ static void call_rope(void (*f)(void), float *y, float *const in[], int n)
 
 static const char *check_rms_norm(const struct op_variant *v)
 {
-    return check_elementwise(v, UNTYPED(ops_rms_norm_scalar), call_rms_norm, 2, 1u, false);
+    void (*scalar)(void) = UNTYPED(ops_rms_norm_scalar);
+    const char *wrong = check_elementwise(v, scalar, call_rms_norm, 2, 1u, false);
+    return wrong ? wrong : check_elementwise(v, scalar, call_rms_norm_without_weights, 1, 1u, false);
 }
-static const char *check_silu_mul(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_silu_mul_scalar), call_silu_mul, 2, 3u, false);
-}
-static const char *check_softmax(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_softmax_scalar), call_softmax, 1, 1u, true);
-}
-static const char *check_add(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_add_scalar), call_add, 2, 1u, true);
-}
-static const char *check_add_scaled(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_add_scaled_scalar), call_add_scaled, 2, 1u, true);
-}
-static const char *check_scale(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_scale_scalar), call_scale, 1, 1u, true);
-}
-static const char *check_clamp(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_clamp_scalar), call_clamp, 1, 1u, true);
-}
-static const char *check_rope(const struct op_variant *v)
-{
-    return check_elementwise(v, UNTYPED(ops_rope_scalar), call_rope, 3, 1u, true);
-}
+
+/* check_<operation> of the operations that need one round of check_elementwise. */
+#define CHECK(operation, n_inputs, in_place, must_be_in_place)                                           \
+    static const char *check_##operation(const struct op_variant *v)                                     \
+    {                                                                                                    \
+        return check_elementwise(v, UNTYPED(ops_##operation##_scalar), call_##operation, n_inputs, in_place, \
+                                 must_be_in_place);                                                      \
+    }
+CHECK(l2_norm, 1, 1u, false)
+CHECK(silu_mul, 2, 3u, false)
+CHECK(gelu_mul, 2, 3u, false)
+CHECK(swiglu_clamped, 2, 3u, false)
+CHECK(silu, 1, 1u, true)
+CHECK(sigmoid, 1, 1u, true)
+CHECK(softcap, 1, 1u, true)
+CHECK(softmax, 1, 1u, true)
+CHECK(dot, 2, 0u, false)
+CHECK(add, 2, 1u, true)
+CHECK(add_scaled, 2, 1u, true)
+CHECK(mul, 2, 1u, true)
+CHECK(mul_add, 3, 1u, true)
+CHECK(scale, 1, 1u, true)
+CHECK(clamp, 1, 1u, true)
+CHECK(rope, 3, 1u, true)
 
 /* ---- attention ---- */
 
@@ -221,7 +264,7 @@ static void attention_end(struct attention_state *s)
 /* Two blocks with different keys, the second starting where the first ended; hidden positions hold NaN, which must not
  * come through. */
 static const char *check_attention_shape(const struct op_variant *v, struct attention_shape s, enum values values,
-                                         struct rng *rng)
+                                         float softcap, struct rng *rng)
 {
     int q_row = s.head_dim + 3, v_row = s.v_head_dim + 1, out_row = s.v_head_dim + 5;
     int panels = (s.last + KEY_PANEL - 1) / KEY_PANEL;
@@ -241,7 +284,8 @@ static const char *check_attention_shape(const struct op_variant *v, struct atte
             for (int d = 0; d < v_row; d++) ((float *)value.data)[j * v_row + d] = NAN;
         struct attention_block b = {.q = q.data, .q_stride = q_row, .k = k, .v = value.data, .v_stride = v_row,
                                     .n_q = s.n_q, .head_dim = s.head_dim, .v_head_dim = s.v_head_dim,
-                                    .first = s.first, .last = s.last, .scale = 0.125f, .out_stride = out_row};
+                                    .first = s.first, .last = s.last, .scale = 0.125f, .softcap = softcap,
+                                    .out_stride = out_row};
         b.scores = want.scores.data, b.out = want.out.data, b.max = want.max.data, b.sum = want.sum.data;
         ops_attention_scalar(&b);
         b.scores = got.scores.data, b.out = got.out.data, b.max = got.max.data, b.sum = got.sum.data;
@@ -270,7 +314,8 @@ static const char *check_attention(const struct op_variant *v)
     const char *wrong = NULL;
     for (int i = 0; i < N_ATTENTION_SHAPES && !wrong; i++)
         for (size_t j = 0; j < sizeof kinds / sizeof kinds[0] && !wrong; j++)
-            wrong = check_attention_shape(v, attention_shapes[i], kinds[j], &rng);
+            for (int capped = 0; capped < 2 && !wrong; capped++)
+                wrong = check_attention_shape(v, attention_shapes[i], kinds[j], capped ? 3.0f : 0.0f, &rng);
     return wrong;
 }
 

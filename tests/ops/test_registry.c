@@ -191,8 +191,9 @@ Test(registry, table_is_full_and_named_after_the_strongest_set)
     struct ops ops;
     ops_init(&ops, 0);
     cr_assert_str_eq(ops.name, "scalar");
-    cr_assert(ops.rms_norm && ops.rope && ops.silu_mul && ops.softmax && ops.add && ops.add_scaled && ops.scale &&
-              ops.clamp && ops.attention);
+    cr_assert(ops.rms_norm && ops.l2_norm && ops.rope && ops.silu_mul && ops.gelu_mul && ops.swiglu_clamped &&
+              ops.silu && ops.sigmoid && ops.softcap && ops.softmax && ops.dot && ops.add && ops.add_scaled &&
+              ops.mul && ops.mul_add && ops.scale && ops.clamp && ops.attention);
 #ifdef __x86_64__
     ops_init(&ops, CPU_FEATURE(AVX2));
     cr_assert_str_eq(ops.name, "avx2");

@@ -8,7 +8,7 @@
 #include "ops/scalar/lanes.h"
 #include "ops/variants.h"
 
-/* scores [last] of positions first <= j < last: q [head_dim] . key j, times scale. */
+/* scores [last] of positions first <= j < last: q [head_dim] . key j, times scale, capped if the block says so. */
 static void score(float *scores, const struct attention_block *b, const float *q)
 {
     for (int j = b->first; j < b->last; j++) {
@@ -17,6 +17,7 @@ static void score(float *scores, const struct attention_block *b, const float *q
         for (int d = 0; d < b->head_dim; d++) dot = fmaf(q[d], key[(ptrdiff_t)d * KEY_PANEL], dot);
         scores[j] = dot * b->scale;
     }
+    if (b->softcap > 0.0f) ops_softcap_scalar(scores + b->first, b->softcap, b->last - b->first);
 }
 
 /* One query: updates out [v_head_dim], *running_max and *running_sum. */

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ops/scalar/lanes.h"
+#include "ops/scalar/tanh.h"
 #include "ops/variants.h"
 
 /* y [n] += x [n] */
@@ -16,6 +17,18 @@ void ops_add_scaled_scalar(float *y, const float *x, float a, int n)
     for (int i = 0; i < n; i++) y[i] = fmaf(a, x[i], y[i]);
 }
 
+/* y [n] *= x [n] */
+void ops_mul_scalar(float *y, const float *x, int n)
+{
+    for (int i = 0; i < n; i++) y[i] = y[i] * x[i];
+}
+
+/* y [n] += a [n] * b [n], rounded once */
+void ops_mul_add_scalar(float *y, const float *a, const float *b, int n)
+{
+    for (int i = 0; i < n; i++) y[i] = fmaf(a[i], b[i], y[i]);
+}
+
 /* y [n] *= a */
 void ops_scale_scalar(float *y, float a, int n)
 {
@@ -26,4 +39,10 @@ void ops_scale_scalar(float *y, float a, int n)
 void ops_clamp_scalar(float *y, float limit, int n)
 {
     for (int i = 0; i < n; i++) y[i] = smaller(limit, larger(-limit, y[i]));
+}
+
+/* x [n] = cap * tanh(x / cap) */
+void ops_softcap_scalar(float *x, float cap, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = cap * tanh_scalar(x[i] / cap);
 }

@@ -30,21 +30,31 @@
 /* 2^n for a normal result. */
 static inline float power_of_two(int n) { return bits_float((uint32_t)(n + 127) << 23); }
 
+/* The parts of exp(x) = 2^n (1 + r + r^2 p): returns p; *rounded is EXP_ROUND + n. */
+static inline float exp_parts(float x, float *rounded, float *r)
+{
+    *rounded = fmaf(x, EXP_LOG2E, EXP_ROUND);
+    float n = *rounded - EXP_ROUND;
+    *r = fmaf(n, -EXP_LN2_LOW, fmaf(n, -EXP_LN2_HIGH, x));
+    float p = fmaf(*r, EXP_C6, EXP_C5);
+    p = fmaf(p, *r, EXP_C4);
+    p = fmaf(p, *r, EXP_C3);
+    return fmaf(p, *r, EXP_C2);
+}
+
+/* n of EXP_ROUND + n. */
+static inline int exp_power(float rounded) { return (int)(float_bits(rounded) - float_bits(EXP_ROUND)); }
+
 /* -infinity gives 0, NaN gives NaN. */
 static inline float exp_scalar(float x)
 {
     x = EXP_MIN > x ? EXP_MIN : x; /* in this order NaN passes both */
     x = EXP_MAX < x ? EXP_MAX : x;
-    float rounded = fmaf(x, EXP_LOG2E, EXP_ROUND), n = rounded - EXP_ROUND;
-    float r = fmaf(n, -EXP_LN2_LOW, fmaf(n, -EXP_LN2_HIGH, x));
-    float p = fmaf(r, EXP_C6, EXP_C5);
-    p = fmaf(p, r, EXP_C4);
-    p = fmaf(p, r, EXP_C3);
-    p = fmaf(p, r, EXP_C2);
+    float rounded, r, p = exp_parts(x, &rounded, &r);
     p = fmaf(p, r, 1.0f);
     p = fmaf(p, r, 1.0f);
     /* n reaches -150 and 128, beyond one exponent: two factors, the first product is exact. */
-    int whole = (int)(float_bits(rounded) - float_bits(EXP_ROUND)), half = whole >> 1;
+    int whole = exp_power(rounded), half = whole >> 1;
     return p * power_of_two(half) * power_of_two(whole - half);
 }
 

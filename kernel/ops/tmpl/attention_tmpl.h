@@ -2,6 +2,7 @@
  * loops what is computed, and every sum here has the same order.
  *
  *   1. scores: 16 positions are one vector; a tile of queries x key panels stays in registers while d runs.
+ *      Then they are capped, if the block says so.
  *   2. softmax: per query, maximum and exponentials of the block, and the factor that shrinks what went before.
  *   3. values: a tile of queries x vectors of the output stays in registers while the position runs.
  *
@@ -48,6 +49,13 @@ static void score_block(const struct attention_block *b)
         for (; p + VEC16_TILE_SINGLE <= end; p += VEC16_TILE_SINGLE) score_tile(b, 0, p, 1, VEC16_TILE_SINGLE);
     for (; p + VEC16_TILE_VECTORS <= end; p += VEC16_TILE_VECTORS) score_panels(b, p, VEC16_TILE_VECTORS);
     for (; p < end; p++) score_panels(b, p, 1);
+}
+
+/* scores [ATTENTION_BLOCK] of query i, whole panels, become softcap * tanh(score / softcap). */
+static void cap_block(const struct attention_block *b, int i)
+{
+    int begin = b->first / KEY_PANEL * KEY_PANEL, end = (b->last + KEY_PANEL - 1) / KEY_PANEL * KEY_PANEL;
+    OPS_NAME(softcap)(b->scores + (ptrdiff_t)i * ATTENTION_BLOCK + begin, b->softcap, end - begin);
 }
 
 /* scores [ATTENTION_BLOCK] become exp(score - max), zero in the hidden positions of the first and last panel; updates
@@ -144,6 +152,7 @@ void OPS_NAME(attention)(const struct attention_block *b)
     ASSUME(b->n_q >= 1 && b->head_dim >= 1 && b->v_head_dim >= 1);
     ASSUME(b->first >= 0 && b->first < b->last && b->last <= ATTENTION_BLOCK);
     score_block(b);
+    for (int i = 0; b->softcap > 0.0f && i < b->n_q; i++) cap_block(b, i);
     for (int i = 0; i < b->n_q; i++) softmax_block(b, i);
     value_block(b);
 }

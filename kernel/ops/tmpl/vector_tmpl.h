@@ -4,32 +4,76 @@
 #include <math.h>
 
 #include "ops/assume.h"
+#include "ops/scalar/gates.h"
 #include "ops/tmpl/exp_tmpl.h"
+#include "ops/tmpl/tanh_tmpl.h"
 #include "ops/tmpl/unroll.h"
 #include "ops/variants.h"
 
-/* y [n] = x [n] * r * w [n]; y may be x. */
+/* x [n] becomes f(x, parameter), lane by lane; f is a constant. */
+ALWAYS_INLINE void map(float *x, int n, vec16 (*f)(vec16 x, vec16 parameter), vec16 parameter)
+{
+    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
+    for (int i = 0; i < whole; i += OPS_LANES) vec16_store(x + i, f(vec16_load(x + i), parameter));
+    if (rest) vec16_store_n(x + whole, f(vec16_load_n(x + whole, rest), parameter), rest);
+}
+
+/* y [n] = f(a [n], b [n], parameter), lane by lane; f is a constant. y may be a or b. */
+ALWAYS_INLINE void map_pairs(float *y, const float *a, const float *b, int n,
+                             vec16 (*f)(vec16 a, vec16 b, vec16 parameter), vec16 parameter)
+{
+    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
+    for (int i = 0; i < whole; i += OPS_LANES)
+        vec16_store(y + i, f(vec16_load(a + i), vec16_load(b + i), parameter));
+    if (rest) {
+        vec16 last = f(vec16_load_n(a + whole, rest), vec16_load_n(b + whole, rest), parameter);
+        vec16_store_n(y + whole, last, rest);
+    }
+}
+
+/* Sum of a [n] * b [n]. Lanes beyond the end add 0 * 0, which shows only where a lane is -0: scalar/dot.c. */
+ALWAYS_INLINE float sum_of_products(const float *a, const float *b, int n)
+{
+    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
+    vec16 sum = vec16_broadcast(0.0f);
+    for (int i = 0; i < whole; i += OPS_LANES) sum = vec16_fma(vec16_load(a + i), vec16_load(b + i), sum);
+    if (rest) sum = vec16_fma(vec16_load_n(a + whole, rest), vec16_load_n(b + whole, rest), sum);
+    return vec16_sum(sum) + 0.0f;
+}
+
+/* Sum of a [n] * b [n] */
+float OPS_NAME(dot)(const float *a, const float *b, int n)
+{
+    return sum_of_products(a, b, n);
+}
+
+/* y [n] = x [n] * r; y may be x. */
+static void scale_to(float *y, const float *x, float r, int n)
+{
+    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
+    vec16 factor = vec16_broadcast(r);
+    for (int i = 0; i < whole; i += OPS_LANES) vec16_store(y + i, vec16_mul(vec16_load(x + i), factor));
+    if (rest) vec16_store_n(y + whole, vec16_mul(vec16_load_n(x + whole, rest), factor), rest);
+}
+
+ALWAYS_INLINE vec16 scale_weighted(vec16 x, vec16 w, vec16 r) { return vec16_mul(vec16_mul(x, r), w); }
+
+/* y [n] = x [n] * r * w [n], or x [n] * r when w is NULL; y may be x. */
 void OPS_NAME(rms_norm)(float *y, const float *x, const float *w, int n, float eps)
 {
     ASSUME(n >= 1);
-    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
-    vec16 squares = vec16_broadcast(0.0f);
-    for (int i = 0; i < whole; i += OPS_LANES) {
-        vec16 a = vec16_load(x + i);
-        squares = vec16_fma(a, a, squares);
+    float r = 1.0f / sqrtf(sum_of_products(x, x, n) / (float)n + eps);
+    if (w) {
+        map_pairs(y, x, w, n, scale_weighted, vec16_broadcast(r));
+    } else {
+        scale_to(y, x, r, n);
     }
-    /* Lanes beyond the end add 0 * 0 to a sum that is never -0. */
-    if (rest) {
-        vec16 a = vec16_load_n(x + whole, rest);
-        squares = vec16_fma(a, a, squares);
-    }
-    vec16 r = vec16_broadcast(1.0f / sqrtf(vec16_sum(squares) / (float)n + eps));
-    for (int i = 0; i < whole; i += OPS_LANES)
-        vec16_store(y + i, vec16_mul(vec16_mul(vec16_load(x + i), r), vec16_load(w + i)));
-    if (rest) {
-        vec16 product = vec16_mul(vec16_mul(vec16_load_n(x + whole, rest), r), vec16_load_n(w + whole, rest));
-        vec16_store_n(y + whole, product, rest);
-    }
+}
+
+/* y [n] = x [n] * r; y may be x. */
+void OPS_NAME(l2_norm)(float *y, const float *x, int n, float eps)
+{
+    scale_to(y, x, 1.0f / sqrtf(sum_of_products(x, x, n) + eps), n);
 }
 
 /* Turns the lanes of (*a, *b) by the angles of (c, s). */
@@ -60,22 +104,73 @@ void OPS_NAME(rope)(float *x, const float *cosine, const float *sine, int n_rot)
     }
 }
 
-ALWAYS_INLINE vec16 silu_mul_lanes(vec16 gate, vec16 up)
+/* x / (1 + exp(t)) */
+ALWAYS_INLINE vec16 quotient(vec16 x, vec16 t) { return vec16_div(x, vec16_add(vec16_broadcast(1.0f), vec16_exp(t))); }
+
+ALWAYS_INLINE vec16 silu_mul_lanes(vec16 gate, vec16 up, vec16 unused)
 {
-    vec16 denominator = vec16_add(vec16_broadcast(1.0f), vec16_exp(vec16_neg(gate)));
-    return vec16_mul(vec16_div(gate, denominator), up);
+    (void)unused;
+    return vec16_mul(quotient(gate, vec16_neg(gate)), up);
 }
+
+ALWAYS_INLINE vec16 gelu_mul_lanes(vec16 gate, vec16 up, vec16 unused)
+{
+    (void)unused;
+    vec16 t = vec16_fma(vec16_mul(gate, gate), vec16_broadcast(GELU_CUBIC), vec16_broadcast(GELU_LINEAR));
+    return vec16_mul(quotient(gate, vec16_mul(gate, t)), up);
+}
+
+ALWAYS_INLINE vec16 swiglu_clamped_lanes(vec16 gate, vec16 up, vec16 limit)
+{
+    vec16 g = vec16_min(limit, gate), u = vec16_min(limit, vec16_max(vec16_neg(limit), up));
+    vec16 swish = quotient(g, vec16_mul(g, vec16_broadcast(-SWIGLU_SLOPE)));
+    return vec16_mul(swish, vec16_add(u, vec16_broadcast(1.0f)));
+}
+
+ALWAYS_INLINE vec16 silu_lanes(vec16 x, vec16 unused)
+{
+    (void)unused;
+    return quotient(x, vec16_neg(x));
+}
+
+ALWAYS_INLINE vec16 sigmoid_lanes(vec16 x, vec16 one) { return quotient(one, vec16_neg(x)); }
+
+ALWAYS_INLINE vec16 softcap_lanes(vec16 x, vec16 cap) { return vec16_mul(cap, vec16_tanh(vec16_div(x, cap))); }
 
 /* y [n] = silu(gate [n]) * up [n]; y may be gate or up. */
 void OPS_NAME(silu_mul)(float *y, const float *gate, const float *up, int n)
 {
-    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
-    for (int i = 0; i < whole; i += OPS_LANES)
-        vec16_store(y + i, silu_mul_lanes(vec16_load(gate + i), vec16_load(up + i)));
-    if (rest) {
-        vec16 product = silu_mul_lanes(vec16_load_n(gate + whole, rest), vec16_load_n(up + whole, rest));
-        vec16_store_n(y + whole, product, rest);
-    }
+    map_pairs(y, gate, up, n, silu_mul_lanes, vec16_broadcast(0.0f));
+}
+
+/* y [n] = gelu(gate [n]) * up [n]; y may be gate or up. */
+void OPS_NAME(gelu_mul)(float *y, const float *gate, const float *up, int n)
+{
+    map_pairs(y, gate, up, n, gelu_mul_lanes, vec16_broadcast(0.0f));
+}
+
+/* y [n] = g sigmoid(1.702 g) (u + 1) of the limited gate [n] and up [n]; y may be gate or up. */
+void OPS_NAME(swiglu_clamped)(float *y, const float *gate, const float *up, int n, float limit)
+{
+    map_pairs(y, gate, up, n, swiglu_clamped_lanes, vec16_broadcast(limit));
+}
+
+/* x [n] in place. */
+void OPS_NAME(silu)(float *x, int n)
+{
+    map(x, n, silu_lanes, vec16_broadcast(0.0f));
+}
+
+/* x [n] in place. */
+void OPS_NAME(sigmoid)(float *x, int n)
+{
+    map(x, n, sigmoid_lanes, vec16_broadcast(1.0f));
+}
+
+/* x [n] = cap * tanh(x / cap) */
+void OPS_NAME(softcap)(float *x, float cap, int n)
+{
+    map(x, n, softcap_lanes, vec16_broadcast(cap));
 }
 
 /* x [n] in place. */
@@ -122,6 +217,30 @@ void OPS_NAME(add_scaled)(float *y, const float *x, float a, int n)
     if (rest) {
         vec16 sum = vec16_fma(factor, vec16_load_n(x + whole, rest), vec16_load_n(y + whole, rest));
         vec16_store_n(y + whole, sum, rest);
+    }
+}
+
+ALWAYS_INLINE vec16 product(vec16 a, vec16 b, vec16 unused)
+{
+    (void)unused;
+    return vec16_mul(a, b);
+}
+
+/* y [n] *= x [n] */
+void OPS_NAME(mul)(float *y, const float *x, int n)
+{
+    map_pairs(y, y, x, n, product, vec16_broadcast(0.0f));
+}
+
+/* y [n] += a [n] * b [n], rounded once */
+void OPS_NAME(mul_add)(float *y, const float *a, const float *b, int n)
+{
+    int whole = n / OPS_LANES * OPS_LANES, rest = n - whole;
+    for (int i = 0; i < whole; i += OPS_LANES)
+        vec16_store(y + i, vec16_fma(vec16_load(a + i), vec16_load(b + i), vec16_load(y + i)));
+    if (rest) {
+        vec16 a_last = vec16_load_n(a + whole, rest), b_last = vec16_load_n(b + whole, rest);
+        vec16_store_n(y + whole, vec16_fma(a_last, b_last, vec16_load_n(y + whole, rest)), rest);
     }
 }
 
