@@ -10,7 +10,7 @@
 #include "load.h"
 #include "output.h"
 
-enum { LINE_BYTES = 1024 };
+enum { LINE_BYTES = 1024, LISTED_LAYERS_BYTES = 80 };
 
 struct inspect_values {
     const char *model, *load_as;
@@ -60,19 +60,47 @@ static struct memory_need forecast(const sluice_engine *engine, const sluice_mod
 
 /* ---- for people ------------------------------------------------------------------------------------------------ */
 
+static bool is_like(const sluice_engine *engine, int layer, const char *line)
+{
+    char other[LINE_BYTES];
+    return sluice_engine_get_layer(engine, layer, other, sizeof other) && strcmp(line, other) == 0;
+}
+
+/* "0-2, 4-6, 8-10, ...": the layers from `first` on that are like it; the rest is cut when the line gets long. Returns
+ * how many there are. */
+static int list_like(const sluice_engine *engine, const char *line, int first, int n_layers, char *out, size_t cap)
+{
+    int count = 0;
+    size_t n = 0;
+    bool cut = false;
+    for (int begin = first, end; begin < n_layers; begin = end) {
+        for (end = begin; end < n_layers && is_like(engine, end, line);) end++;
+        count += end - begin;
+        if (begin == end) {
+            end++;
+            continue;
+        }
+        if (n + 40 > cap && !cut) n += (size_t)snprintf(out + n, cap - n, ", ...");
+        cut |= n + 40 > cap;
+        if (cut) continue;
+        n += (size_t)snprintf(out + n, cap - n, "%s%d", n ? ", " : "", begin);
+        if (end - begin > 1) n += (size_t)snprintf(out + n, cap - n, "-%d", end - 1);
+    }
+    return count;
+}
+
 static void print_layers(const sluice_engine *engine, int n_layers, bool every_one)
 {
-    char line[LINE_BYTES], next[LINE_BYTES];
-    for (int first = 0, last; first < n_layers; first = last + 1) {
-        if (!sluice_engine_get_layer(engine, first, line, sizeof line)) return;
-        for (last = first; !every_one && last + 1 < n_layers; last++) {
-            bool known = sluice_engine_get_layer(engine, last + 1, next, sizeof next);
-            if (!known || strcmp(line, next) != 0) break;
-        }
-        if (first == last)
-            printf("  layer %d: %s\n", first, line);
+    char line[LINE_BYTES], list[LISTED_LAYERS_BYTES];
+    for (int l = 0; l < n_layers; l++) {
+        bool seen = false;
+        if (!sluice_engine_get_layer(engine, l, line, sizeof line)) return;
+        for (int before = 0; !every_one && !seen && before < l; before++) seen = is_like(engine, before, line);
+        if (seen) continue;
+        if (every_one || list_like(engine, line, l, n_layers, list, sizeof list) == 1)
+            printf("  layer %d: %s\n", l, line);
         else
-            printf("  layers %d-%d: %s\n", first, last, line);
+            printf("  layers %s: %s\n", list, line);
     }
 }
 
@@ -108,8 +136,10 @@ static void print_text(const sluice_engine *engine, const sluice_model_info *inf
            human_count((double)info->n_active_parameters).text, info->n_active_parameters);
     printf("weights       %s, %s in the files (%" PRIu64 " bytes), %s in memory\n", info->weight_dtype,
            human_bytes((double)info->file_bytes).text, info->file_bytes, human_bytes((double)info->weight_bytes).text);
-    printf("context       %d tokens at most, cache %s per token\n", info->n_context,
+    printf("context       %d tokens at most, cache %s per token", info->n_context,
            human_bytes((double)info->cache_bytes_per_token).text);
+    if (info->state_bytes) printf(" and %s of state", human_bytes((double)info->state_bytes).text);
+    printf("\n");
     printf("vocabulary    %d tokens, tokenizer: %s\n", info->vocab_size, info->has_tokenizer ? "yes" : "no");
     if (info->n_experts)
         printf("experts       %d, of which %d per token, in %d of %d layers\n", info->n_experts, info->top_k,
@@ -151,13 +181,13 @@ static json_t *end_token_array(const sluice_model_info *info)
 
 static json_t *describe(const sluice_engine *engine, const sluice_model_info *info, const struct memory_need *need)
 {
-    json_t *object =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "model", json_string_or_null(info->path_name),
-                  "architecture", json_string_or_null(info->architecture), "license",
-                  json_string_or_null(info->license), "weight_dtype", json_string_or_null(info->weight_dtype), "isa",
-                  json_string_or_null(info->isa), "parameters", (json_int_t)info->n_parameters, "active_parameters",
-                  (json_int_t)info->n_active_parameters, "file_bytes", (json_int_t)info->file_bytes, "weight_bytes",
-                  (json_int_t)info->weight_bytes, "cache_bytes_per_token", (json_int_t)info->cache_bytes_per_token);
+    json_t *object = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "model", json_string_or_null(info->path_name),
+        "architecture", json_string_or_null(info->architecture), "license", json_string_or_null(info->license),
+        "weight_dtype", json_string_or_null(info->weight_dtype), "isa", json_string_or_null(info->isa), "parameters",
+        (json_int_t)info->n_parameters, "active_parameters", (json_int_t)info->n_active_parameters, "file_bytes",
+        (json_int_t)info->file_bytes, "weight_bytes", (json_int_t)info->weight_bytes, "cache_bytes_per_token",
+        (json_int_t)info->cache_bytes_per_token, "state_bytes", (json_int_t)info->state_bytes);
     json_t *shape =
         json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:o}", "n_context", info->n_context, "vocab_size",
                   info->vocab_size, "hidden_size", info->hidden_size, "n_layers", info->n_layers, "n_moe_layers",

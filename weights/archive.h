@@ -97,6 +97,7 @@ const char *archive_tensor_metadata(const struct archive *a, const char *key);
 
 enum archive_text {
     TEXT_TOKENIZER,        /* tokenizer.json */
+    TEXT_TIKTOKEN,         /* tiktoken.model */
     TEXT_TOKENIZER_CONFIG, /* tokenizer_config.json */
     TEXT_CHAT_TEMPLATE,    /* chat_template.jinja */
     TEXT_CARD,             /* README.md */

@@ -4,7 +4,8 @@
  *     config.json                     the model's numbers              document
  *     generation_config.json          defaults for sampling            document
  *     tokenizer_config.json           special tokens, chat template    document and text
- *     tokenizer.json, README.md       vocabulary, model card           text
+ *     tokenizer.json, tiktoken.model  vocabulary, one or the other     text
+ *     chat_template.jinja, README.md  chat template, model card        text
  *     model.safetensors               all tensors, or else
  *     model.safetensors.index.json    {"weight_map": {"TENSOR": "SHARD", ...}, "metadata": {"total_size": N}}
  *
@@ -92,6 +93,7 @@ static sluice_status read_documents(struct archive *a, const struct file_root *r
     for (int d = 0; !status && d < DOCUMENT_GGUF; d++)
         status = read_document(a, root, (enum archive_document)d, d == DOCUMENT_CONFIG && flags & ARCHIVE_CONFIG, f);
     if (!status) status = read_text(&a->texts[TEXT_TOKENIZER], root, "tokenizer.json", ARCHIVE_MAX_TOKENIZER_BYTES, f);
+    if (!status) status = read_text(&a->texts[TEXT_TIKTOKEN], root, "tiktoken.model", ARCHIVE_MAX_TOKENIZER_BYTES, f);
     if (!status)
         status = read_text(&a->texts[TEXT_CHAT_TEMPLATE], root, "chat_template.jinja", ARCHIVE_MAX_DOCUMENT_BYTES, f);
     if (!status) status = read_text(&a->texts[TEXT_CARD], root, "README.md", ARCHIVE_MAX_DOCUMENT_BYTES, f);

@@ -1,5 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, writing GGUF files, and reading arrays from .safetensors
- * files. */
+/* What Sluice does not promise to keep: looking inside a pass, copying sessions, writing GGUF files, and reading arrays
+ * from .safetensors files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 
@@ -35,6 +35,13 @@ typedef struct sluice_observer {
 /* Attaches an observer (copied; NULL detaches). Wanting the logits of every token costs the head for every token.
  * A session that is observed cannot take part in sluice_decode_many. SLUICE_MEMORY: no room for the copies. */
 SLUICE_API sluice_status sluice_session_observe(sluice_session *session, const sluice_observer *observer);
+
+/* ---- a second timeline from the same beginning ------------------------------------------------------------------ */
+
+/* `to` becomes equal to `from`: tokens, cache, logits. Afterwards each goes its own way. Statistics and observers stay.
+ * SLUICE_ARGUMENT: sessions of two engines; SLUICE_CONTEXT: more tokens than to's context. The sentence for people is
+ * in `to`, whose timeline is then as before. */
+SLUICE_API sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from);
 
 /* ---- writing a model as a GGUF file ----------------------------------------------------------------------------- */
 

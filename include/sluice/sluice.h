@@ -197,7 +197,8 @@ typedef struct sluice_model_info {
     uint64_t n_active_parameters;
     uint64_t weight_bytes;        /* of the weights as packed in memory */
     uint64_t file_bytes;          /* of the tensors in the files */
-    uint64_t cache_bytes_per_token; /* keys and values, all layers */
+    uint64_t cache_bytes_per_token; /* keys and values, or latents, all layers */
+    uint64_t state_bytes;         /* of recurrent layers, whatever the length; a session keeps a few copies */
     uint64_t available_bytes;     /* memory that this process can have now; 0: unknown */
     bool has_tokenizer;
     int32_t bos_token; /* -1: none */

@@ -13,8 +13,11 @@
 
 /* Matrices that read the same rows. */
 enum site {
-    SITE_MIXER, /* q, k, v */
-    SITE_MIXED, /* attention's output */
+    SITE_MIXER,  /* what the mixer projects its input with: q, k, v; latents; delta's; a convolution's */
+    SITE_LATENT, /* q, where it reads a latent */
+    SITE_KEY,
+    SITE_VALUE, /* of each head: what reads the query, what reads the mixed latent */
+    SITE_MIXED, /* the mixer's output */
     SITE_MLP,   /* gate, up of an MLP */
     SITE_MLP_DOWN,
     SITE_FFN, /* router, shared expert's gate and up */
@@ -27,7 +30,7 @@ enum site {
 struct counter {
     double *sums;     /* [n, k] of squares */
     uint64_t *counts; /* [n] rows */
-    int n, k;         /* n: experts, else 1; 0: no such matrix in this layer */
+    int n, k;         /* n: experts, heads, else 1; 0: no such matrix in this layer */
 };
 
 struct importance {
@@ -44,30 +47,53 @@ struct importance {
 
 /* ---- room -------------------------------------------------------------------------------------------------------- */
 
-static void carve_counter(struct counter *c, const struct weight *w, int n, struct arena *arena)
+/* The matrix that a pass shows for a site (the first of its group, or of its bank), and how many the bank has. */
+struct shown {
+    const struct weight *weight; /* without data: the layer has no such site */
+    int n;
+};
+
+static void list_shown(const struct layer *layer, struct shown out[N_SITES])
 {
-    if (!w->data) return;
-    struct counter taken = {.n = n, .k = w->k};
-    taken.sums = ARENA_TAKE(arena, double, (size_t)n *(size_t)w->k);
-    taken.counts = ARENA_TAKE(arena, uint64_t, (size_t)n);
+    static const struct weight none = {0};
+    const struct mla_weights *mla = &layer->mla;
+    const struct weight *inputs[] = {&mla->q_a, &layer->delta.qkv, &layer->conv_in, &layer->q};
+    int first = 0;
+    while (first < 3 && !inputs[first]->data) first++;
+    const struct shown all[N_SITES] = {
+        [SITE_MIXER] = {inputs[first], 1},
+        [SITE_LATENT] = {mla->q_a.data ? &layer->q : &none, 1},
+        [SITE_KEY] = {&mla->k_b_t.first, mla->k_b_t.n_matrices},
+        [SITE_VALUE] = {&mla->v_b.first, mla->v_b.n_matrices},
+        [SITE_MIXED] = {&layer->o, 1},
+        [SITE_MLP] = {&layer->dense.gate, 1},
+        [SITE_MLP_DOWN] = {&layer->dense.down, 1},
+        [SITE_FFN] = {&layer->router, 1},
+        [SITE_SHARED_DOWN] = {&layer->shared.down, 1},
+        [SITE_EXPERT] = {&layer->gate.first, layer->gate.n_matrices},
+        [SITE_EXPERT_DOWN] = {&layer->down.first, layer->down.n_matrices},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+static void carve_counter(struct counter *c, struct shown shown, struct arena *arena)
+{
+    if (!shown.weight->data) return;
+    struct counter taken = {.n = shown.n, .k = shown.weight->k};
+    taken.sums = ARENA_TAKE(arena, double, (size_t)taken.n *(size_t)taken.k);
+    taken.counts = ARENA_TAKE(arena, uint64_t, (size_t)taken.n);
     if (c) *c = taken;
 }
 
 static void carve(struct importance *p, const struct model *m, struct arena *arena)
 {
     p->layers = ARENA_TAKE(arena, struct counter, (size_t)p->n_layers * N_SITES);
-    carve_counter(&p->head, &m->head, 1, arena);
+    carve_counter(&p->head, (struct shown){&m->head, 1}, arena);
     for (int l = 0; l < p->n_layers; l++) {
-        const struct layer *layer = &m->layers[l];
-        struct counter *c = p->layers ? &p->layers[l * N_SITES] : NULL;
-        const struct weight *ones[] = {
-            [SITE_MIXER] = &layer->q,        [SITE_MIXED] = &layer->o,
-            [SITE_MLP] = &layer->dense.gate, [SITE_MLP_DOWN] = &layer->dense.down,
-            [SITE_FFN] = &layer->router,     [SITE_SHARED_DOWN] = &layer->shared.down,
-        };
-        for (int i = 0; i < SITE_EXPERT; i++) carve_counter(c ? &c[i] : NULL, ones[i], 1, arena);
-        carve_counter(c ? &c[SITE_EXPERT] : NULL, &layer->gate.first, layer->gate.n_experts, arena);
-        carve_counter(c ? &c[SITE_EXPERT_DOWN] : NULL, &layer->down.first, layer->down.n_experts, arena);
+        struct shown shown[N_SITES];
+        list_shown(&m->layers[l], shown);
+        for (int i = 0; i < N_SITES; i++)
+            carve_counter(p->layers ? &p->layers[l * N_SITES + i] : NULL, shown[i], arena);
     }
 }
 
@@ -104,12 +130,10 @@ static struct counter *counter_of(struct importance *p, const struct weight *w)
     const struct model *m = p->model;
     if (w == &m->head) return &p->head;
     size_t l = (size_t)((const char *)w - (const char *)m->layers) / sizeof *m->layers;
-    const struct layer *layer = &m->layers[l];
-    const struct weight *const firsts[N_SITES] = {&layer->q,          &layer->o,         &layer->dense.gate,
-                                                  &layer->dense.down, &layer->router,    &layer->shared.down,
-                                                  &layer->gate.first, &layer->down.first};
+    struct shown shown[N_SITES];
+    list_shown(&m->layers[l], shown);
     for (int i = 0; i < N_SITES; i++)
-        if (w == firsts[i]) return &p->layers[l * N_SITES + (size_t)i];
+        if (w == shown[i].weight) return &p->layers[l * N_SITES + (size_t)i];
     return NULL;
 }
 
@@ -283,9 +307,19 @@ static const struct counter *counter_of_role(const struct importance *p, enum te
     if (layer < 0 || layer >= p->n_layers) return NULL;
     const struct counter *c = &p->layers[layer * N_SITES];
     switch (role) {
-    case ROLE_Q:
+    case ROLE_Q: return c[SITE_LATENT].n ? &c[SITE_LATENT] : &c[SITE_MIXER];
     case ROLE_K:
-    case ROLE_V: return &c[SITE_MIXER];
+    case ROLE_V:
+    case ROLE_Q_A:
+    case ROLE_KV_A:
+    case ROLE_DELTA_QKV:
+    case ROLE_DELTA_Z:
+    case ROLE_DELTA_BA:
+    case ROLE_DELTA_B:
+    case ROLE_DELTA_A:
+    case ROLE_CONV_IN: return &c[SITE_MIXER];
+    case ROLE_K_B_T: return &c[SITE_KEY];
+    case ROLE_V_B: return &c[SITE_VALUE];
     case ROLE_O: return &c[SITE_MIXED];
     case ROLE_GATE:
     case ROLE_UP: return &c[SITE_MLP];

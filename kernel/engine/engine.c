@@ -96,6 +96,17 @@ static void warn(const sluice_engine_options *o, const char *text)
     if (o->warning) o->warning(o->context, text);
 }
 
+sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, struct failure *f)
+{
+    size_t n = 0, n_config = 0;
+    const char *config = archive_text(a, TEXT_TOKENIZER_CONFIG, &n_config);
+    const char *text = archive_text(a, TEXT_TOKENIZER, &n);
+    *out = NULL;
+    if (text) return vocab_create(out, text, n, config, n_config, f);
+    text = archive_text(a, TEXT_TIKTOKEN, &n);
+    return text ? vocab_create_tiktoken(out, text, n, config, n_config, f) : SLUICE_OK;
+}
+
 /* The tokenizer, if its files, or in a GGUF file its keys, are there. */
 static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
                                 struct failure *f)
@@ -108,13 +119,10 @@ static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const
             return fail(f, SLUICE_FORMAT, "%s: has no tokenizer", archive_name(a));
         return s;
     }
-    size_t n = 0, n_config = 0;
-    const char *json = archive_text(a, TEXT_TOKENIZER, &n);
-    const char *config = archive_text(a, TEXT_TOKENIZER_CONFIG, &n_config);
-    if (json) return vocab_create(&e->vocab, json, n, config, n_config, f);
-    if (o->flags & SLUICE_OPEN_TOKENIZER_ONLY)
+    sluice_status s = open_folder_vocab(&e->vocab, a, f);
+    if (!s && !e->vocab && o->flags & SLUICE_OPEN_TOKENIZER_ONLY)
         return fail(f, SLUICE_IO, "%s: tokenizer.json: no such file", archive_name(a));
-    return SLUICE_OK;
+    return s;
 }
 
 void read_license(char out[LICENSE_BYTES], const struct archive *a)
@@ -137,6 +145,23 @@ void read_license(char out[LICENSE_BYTES], const struct archive *a)
     }
 }
 
+/* Special tokens that the model has no row for are no more than a pity: texts without them run (Gemma 3 1B has one for
+ * images). Any other token comes up in plain text. */
+static sluice_status check_vocab_size(const sluice_engine *e, const sluice_engine_options *o, struct failure *f)
+{
+    const int n = e->model.config.vocab_size;
+    if (!e->vocab || vocab_size(e->vocab) <= n) return SLUICE_OK;
+    if (vocab_core_size(e->vocab) > n)
+        return fail(f, SLUICE_FORMAT, "config.json: vocab_size: found %d, but the tokenizer has token id %d", n,
+                    vocab_core_size(e->vocab) - 1);
+    char text[128];
+    snprintf(text, sizeof text,
+             "the model has %d tokens and cannot run the tokenizer's special tokens from id %d to %d", n, n,
+             vocab_size(e->vocab) - 1);
+    warn(o, text);
+    return SLUICE_OK;
+}
+
 static sluice_status open_model(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
                                 struct failure *f)
 {
@@ -154,11 +179,8 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
     if (s) return s;
     e->has_model = true;
     e->has_weights = bind.load_weights;
-    if (e->vocab && vocab_size(e->vocab) > e->model.config.vocab_size)
-        return fail(f, SLUICE_FORMAT, "config.json: vocab_size: found %d, but the tokenizer has token id %d",
-                    e->model.config.vocab_size, vocab_size(e->vocab) - 1);
     read_license(e->license, a);
-    return SLUICE_OK;
+    return check_vocab_size(e, o, f);
 }
 
 static sluice_status open_files(sluice_engine *e, const char *path, const sluice_engine_options *o, struct failure *f)
@@ -243,7 +265,7 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     out->hidden_size = c->hidden_size;
     out->vocab_size = c->vocab_size;
     for (int l = 0; l < c->n_layers; l++)
-        if (c->layers[l].ffn.kind == FFN_MOE) {
+        if (ffn_has_experts(&c->layers[l].ffn)) {
             out->n_experts = c->layers[l].router.n_experts;
             out->top_k = c->layers[l].router.top_k;
         }
@@ -253,6 +275,7 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     out->weight_bytes = m->weight_bytes;
     out->file_bytes = m->file_bytes;
     out->cache_bytes_per_token = cache_bytes_per_token(c);
+    out->state_bytes = cache_state_bytes(c);
     if (out->bos_token < 0) out->bos_token = c->bos_token;
     out->end_tokens = c->end_tokens;
     out->n_end_tokens = (size_t)c->n_end_tokens;

@@ -63,6 +63,9 @@ struct archive;
  * nothing. */
 void read_license(char out[LICENSE_BYTES], const struct archive *a);
 
+/* The tokenizer of a folder; *out is NULL on failure, and when the folder has none. */
+sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, struct failure *f);
+
 /* Text was asked of a model without a tokenizer. */
 sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f);
 

@@ -158,13 +158,6 @@ struct conversion {
     atomic_uint_fast64_t done;
 };
 
-static int source_row(const struct target *t, int row)
-{
-    if (!t->pair_head) return row;
-    int head = row / t->pair_head, at = row % t->pair_head;
-    return head * t->pair_head + at % 2 * (t->pair_head / 2) + at / 2;
-}
-
 /* Is every part already of the wanted type, so that its bytes can stay? */
 static bool is_copied(const struct target *t) { return t->to == t->from; }
 
@@ -205,21 +198,31 @@ static void encode_rows(const struct conversion *c, struct worker *w, uint64_t r
     }
 }
 
+/* Rows [row0, row0 + n_rows) of the new tensor: bytes that stay to w->blocks, or floats to w->x. */
+static void read_piece(const struct target *t, struct worker *w, uint64_t row0, int n_rows)
+{
+    const size_t out_row = blocks_bytes(t->to, (size_t)t->k);
+    const bool pairs = t->order.kind == ORDER_PAIRS; /* row by row */
+    for (int i = 0, n; i < n_rows; i += n) {
+        const uint64_t row = row0 + (uint64_t)i;
+        const struct row_source *part = &t->parts[row / (uint64_t)t->part_rows];
+        int at = (int)(row % (uint64_t)t->part_rows);
+        n = pairs ? 1 : part->n - at < n_rows - i ? part->n - at : n_rows - i;
+        if (pairs) at = paired_row(&t->order, at);
+        if (is_copied(t))
+            rows_read(part, w->blocks + (size_t)i * out_row, at, at + n);
+        else
+            rows_read_floats(part, w->x + (size_t)i * (size_t)t->k, at, at + n, w->row);
+    }
+}
+
 static sluice_status convert_piece(struct conversion *c, struct worker *w, int piece)
 {
     const struct target *t = c->target;
     const uint64_t n = target_rows(t), row0 = (uint64_t)piece * (uint64_t)c->rows;
     const int n_rows = n - row0 < (uint64_t)c->rows ? (int)(n - row0) : c->rows;
     const size_t out_row = blocks_bytes(t->to, (size_t)t->k), count = (size_t)n_rows * (size_t)t->k;
-    for (int i = 0; i < n_rows; i++) {
-        uint64_t row = row0 + (uint64_t)i;
-        const struct row_source *part = &t->parts[row / (uint64_t)t->part_rows];
-        int r = source_row(t, (int)(row % (uint64_t)t->part_rows));
-        if (is_copied(t))
-            rows_read(part, w->blocks + (size_t)i * out_row, r, r + 1);
-        else
-            rows_read_float(part, w->x + (size_t)i * (size_t)t->k, r, w->row);
-    }
+    read_piece(t, w, row0, n_rows);
     if (!is_copied(t)) {
         if (!all_finite(w->x, count))
             return fail(&w->failure, SLUICE_FORMAT, "%s: tensor \"%s\": a value is not finite", t->parts->view->file,
@@ -233,7 +236,7 @@ static sluice_status convert_piece(struct conversion *c, struct worker *w, int p
     }
     sluice_status s =
         gguf_write_data(c->job->writer, c->index, row0 * out_row, w->blocks, (size_t)n_rows * out_row, &w->failure);
-    for (uint64_t row = row0, end; !t->pair_head && row < row0 + (uint64_t)n_rows; row = end) {
+    for (uint64_t row = row0, end; t->order.kind == ORDER_STORED && row < row0 + (uint64_t)n_rows; row = end) {
         const uint64_t part = row / (uint64_t)t->part_rows, first = part * (uint64_t)t->part_rows;
         end = first + (uint64_t)t->part_rows < row0 + (uint64_t)n_rows ? first + (uint64_t)t->part_rows
                                                                        : row0 + (uint64_t)n_rows;
@@ -373,7 +376,8 @@ static sluice_status convert(struct job *j, struct team *team, struct worker *wo
     atomic_store(&team->counters[0], 0);
     team_run(team, convert_work, &c);
     sluice_status s = first_failure(&c, team->n_threads, j->failure);
-    for (size_t i = 0; t->pair_head && i < t->n_parts; i++) rows_release(&t->parts[i], 0, t->part_rows);
+    for (size_t i = 0; t->order.kind != ORDER_STORED && i < t->n_parts; i++)
+        rows_release(&t->parts[i], 0, t->part_rows);
     j->done_bytes += file_bytes_of(t);
     if (!s) report_tensor(&c);
     memory_free(c.errors);
@@ -389,11 +393,13 @@ static sluice_status carve_workers(const struct job *j, struct worker *workers, 
     for (size_t i = 0; i < j->source.n_targets; i++) {
         const struct target *t = &j->source.targets[i];
         if (t->raw || t->values) continue;
-        const size_t k = (size_t)t->k, floats = k < PIECE ? PIECE / k * k : k, bytes = rows_row_bytes(t->parts);
+        const size_t k = (size_t)t->k, floats = k < PIECE ? PIECE / k * k : k, most_rows = floats / k;
         if (k > MAX_ROW)
             return fail(j->failure, SLUICE_UNSUPPORTED, "tensor \"%s\": rows of %d elements, at most %d are supported",
                         t->name, t->k, MAX_ROW);
         if (floats > most) most = floats;
+        const size_t bytes =
+            rows_scratch_bytes(t->parts, most_rows < (size_t)t->part_rows ? (int)most_rows : t->part_rows);
         if (bytes > row) row = bytes;
         if (k > width) width = k;
     }
@@ -450,7 +456,7 @@ static void mark_raw(struct source *s)
         if (t->raw || t->values) continue;
         const bool whole = t->n_parts == 1 && rows_direct(t->parts) && t->parts->data == t->parts->view->data &&
                            (uint64_t)rows_file_bytes(t->parts) == t->parts->view->bytes;
-        t->raw = is_copied(t) && !t->pair_head && whole ? t->parts->view : NULL;
+        t->raw = is_copied(t) && t->order.kind == ORDER_STORED && whole ? t->parts->view : NULL;
     }
 }
 

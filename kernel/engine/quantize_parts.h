@@ -19,8 +19,7 @@ struct target {
     const struct row_source *parts;
     size_t n_parts;
     int part_rows, k;         /* rows of each part */
-    int pair_head;            /* > 0: row 2i of each head of this many rows is row i of the source, row 2i + 1 is row
-                               * i + pair_head / 2: pairs that rotate together become neighbours */
+    struct row_order order;   /* ORDER_PAIRS: rows that rotate together become neighbours (paired_row) */
     enum dtype from, to, wanted;
     /* For the importance matrix: what it is in the model. N_TENSOR_ROLES: unknown. */
     enum tensor_role role;

@@ -11,14 +11,21 @@
 
 /* ---- tensors of a folder ----------------------------------------------------------------------------------------- */
 
-/* One target per matrix or vector; the experts of a bank are one. */
-static void list_planned(struct source *s)
+/* One target per matrix or vector; the matrices of a bank are one. */
+static sluice_status list_planned(struct source *s, struct failure *f)
 {
     const struct model_config *c = &s->config;
-    for (size_t i = 0; i < s->plan.n;) {
+    for (size_t i = 0, count; i < s->plan.n; i += count) {
         const struct planned *item = &s->plan.items[i];
-        size_t count = 1;
+        struct plan_gguf_place place;
+        count = 1;
         while (item->expert == 0 && i + count < s->plan.n && s->plan.items[i + count].expert == (int)count) count++;
+        if (!plan_gguf_tensor(item, c, &place)) {
+            if (item->role == ROLE_K_B) continue; /* ROLE_K_B_T says the same */
+            return fail(f, SLUICE_UNSUPPORTED,
+                        "%s: tensor \"%s\": GGUF files of this architecture have no place for it",
+                        item->rows.view->file, item->rows.view->name);
+        }
         struct target *t = &s->targets[s->n_targets++];
         *t = (struct target){.parts = &s->rows[i],
                              .n_parts = count,
@@ -29,18 +36,20 @@ static void list_planned(struct source *s)
                              .layer = item->layer,
                              .expert = -1,
                              .expert_rows = item->expert == 0 ? item->rows.n : 0};
-        plan_gguf_tensor(item, c, t->name, t->shape, &t->n_dims);
-        if (plan_gguf_reorders(c, item->role)) t->pair_head = c->layers[item->layer].mixer.head_dim;
+        memcpy(t->name, place.name, sizeof place.name);
+        memcpy(t->shape, place.shape, sizeof place.shape);
+        t->n_dims = place.n_dims;
+        t->order = place.order;
         for (size_t e = 0; e < count; e++) s->rows[i + e] = s->plan.items[i + e].rows;
-        i += count;
     }
+    return SLUICE_OK;
 }
 
 /* What GGUF has as a tensor and a folder as keys. */
 static sluice_status list_divisors(struct source *s, struct failure *f)
 {
-    const int n = s->config.head_dim / 2;
-    s->divisors = memory_calloc((size_t)n, sizeof *s->divisors);
+    const int n = s->config.rope[ROPE_GLOBAL].n_rot / 2;
+    s->divisors = memory_calloc((size_t)n + 1, sizeof *s->divisors);
     if (!s->divisors) return fail_memory(f, "list of tensors");
     if (!config_rope_divisors(&s->config, s->divisors)) return SLUICE_OK;
     struct target *t = &s->targets[s->n_targets++];
@@ -55,7 +64,7 @@ static void warn_unused(const struct source *s, void (*warn)(void *, const char 
     size_t n = 0, first = 0;
     char text[512], shown[ESCAPED_BYTES];
     for (size_t i = archive_n_tensors(s->archive); i-- > 0;)
-        if (!s->plan.used[i]) {
+        if (!s->plan.used[i] && !plan_is_stray(&s->config, archive_tensor(s->archive, i)->name)) {
             n++;
             first = i;
         }
@@ -93,7 +102,8 @@ static sluice_status open_planned(struct source *s, void (*warn)(void *, const c
     s->rows = memory_calloc(s->plan.n, sizeof *s->rows);
     s->targets = memory_calloc(s->plan.n + 1, sizeof *s->targets);
     if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
-    list_planned(s);
+    sluice_status status = list_planned(s, f);
+    if (status) return status;
     warn_unused(s, warn, context);
     return list_divisors(s, f);
 }
@@ -141,25 +151,33 @@ static void find_roles(struct source *s)
     }
 }
 
-/* One tensor per expert, or gate and up in one: layouts that llama.cpp wrote once and no longer reads everywhere. */
-static bool has_old_experts(const struct archive *a)
+/* One tensor per expert, as llama.cpp wrote once and no longer reads; gate and up in one, as it reads in some
+ * architectures. */
+enum experts_layout { EXPERTS_STACKED, EXPERTS_MERGED, EXPERTS_APART };
+
+static enum experts_layout experts_layout(const struct archive *a)
 {
+    enum experts_layout layout = EXPERTS_STACKED;
     for (size_t i = 0; i < archive_n_tensors(a); i++) {
         const char *name = archive_tensor(a, i)->name;
-        if (strstr(name, ".ffn_gate.0.") || strstr(name, ".ffn_gate_up_exps.")) return true;
+        if (strstr(name, ".ffn_gate.0.")) return EXPERTS_APART;
+        if (strstr(name, ".ffn_gate_up_exps.")) layout = EXPERTS_MERGED;
     }
-    return false;
+    return layout;
 }
 
 static sluice_status open_gguf(struct source *s, bool want_roles, void (*warn)(void *, const char *), void *context,
                                struct failure *f)
 {
     const size_t n = archive_n_tensors(s->archive);
-    if (has_old_experts(s->archive)) { /* of an architecture that is known they become stacked ones */
+    const enum experts_layout layout = experts_layout(s->archive);
+    if (layout != EXPERTS_STACKED) { /* of an architecture that is known they become stacked ones */
         struct failure unknown = {0};
-        if (!make_plan(s, &unknown) && !s->config.rope.has_divisors) return open_planned(s, warn, context, f);
+        if (!make_plan(s, &unknown) && !s->config.rope[ROPE_GLOBAL].has_divisors)
+            return open_planned(s, warn, context, f);
         drop_plan(s);
-        warn(context, "the experts keep a layout that other programs may not read any more");
+        if (layout == EXPERTS_APART)
+            warn(context, "the experts keep a layout that other programs may not read any more");
     }
     s->rows = memory_calloc(n, sizeof *s->rows);
     s->targets = memory_calloc(n, sizeof *s->targets);
@@ -255,25 +273,26 @@ static void put_end_tokens(struct gguf_writer *w, const struct model_config *c, 
 static sluice_status put_tokenizer(const struct source *s, struct gguf_writer *w, void (*warn)(void *, const char *),
                                    void *context, struct failure *f)
 {
-    size_t n = 0, n_config = 0;
+    size_t n = 0;
     const char *json = archive_text(s->archive, TEXT_TOKENIZER, &n);
-    const char *config = archive_text(s->archive, TEXT_TOKENIZER_CONFIG, &n_config);
     struct vocab *vocab = NULL;
     struct vocab_source described = {.eos = -1};
     bool exact = false;
-    if (!json) {
+    sluice_status status = open_folder_vocab(&vocab, s->archive, f);
+    if (!status && !vocab) {
         gguf_put_text(w, "tokenizer.ggml.model", "none");
         put_end_tokens(w, &s->config, -1);
         warn(context, "there is no tokenizer.json, so the new file has no tokenizer: it runs with token ids only");
         return SLUICE_OK;
     }
-    sluice_status status = vocab_create(&vocab, json, n, config, n_config, f);
     if (!status) status = vocab_describe(vocab, (size_t)s->config.vocab_size, &described, &exact, f);
     if (!status) {
         put_vocab(w, &described);
         put_end_tokens(w, &s->config, described.eos);
         vocab_source_free(&described);
-        if (!exact) {
+        if (!exact && !json) {
+            warn(context, "GGUF cannot say all that this tokenizer does: some texts may give other tokens");
+        } else if (!exact) {
             gguf_put_string(w, "tokenizer.huggingface.json", json, n);
             warn(context, "GGUF cannot say all that this tokenizer does: the new file carries tokenizer.json too, but "
                           "other programs may give other tokens for some texts");

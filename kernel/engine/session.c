@@ -1,5 +1,6 @@
 /* A session: one timeline of tokens with its cache. Cuts prompts into chunks, opens the parallel region, moves the
- * cache's length. Read next: kernel/model/forward.c. */
+ * cache's length, and where a model has states brings them to where the timeline ends. Read next:
+ * kernel/model/forward.c. */
 #include "engine/engine_internal.h"
 
 #include <string.h>
@@ -112,16 +113,19 @@ static void run_forward(struct thread *t, void *context)
     team_barrier(t); /* what all have written is visible to the caller */
 }
 
+enum pass_kind { PASS_PREFILL, PASS_DECODE, PASS_REPLAY };
+
 /* One pass over the prepared rows with the workspace of `s`. Counts it for `s`. */
-static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_rows, bool is_decode)
+static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_rows, enum pass_kind kind)
 {
+    const bool is_decode = kind == PASS_DECODE;
     struct pass pass = {
         .model = &s->engine->model,
         .ws = &s->ws,
         .chunk = {.rows = rows,
                   .n_rows = n_rows,
                   .is_decode = is_decode,
-                  .observer = s->relay ? &s->relay->inner : NULL},
+                  .observer = s->relay && kind != PASS_REPLAY ? &s->relay->inner : NULL},
     };
     s->ws.bytes_read = s->ws.experts_read = 0;
     s->ws.cancelled[0] = s->ws.cancelled[1] = false;
@@ -163,23 +167,66 @@ static sluice_status check_append(sluice_session *s, const int32_t *tokens, size
     return SLUICE_OK;
 }
 
-sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, size_t n)
+/* ---- states ------------------------------------------------------------------------------------------------------
+ *
+ * Keys and values are rewound by setting the cache's length; states are not. So the cache says where its states stand,
+ * and a rewind leaves them alone, as does a pass that was cancelled or failed. The next append makes them right: if they
+ * stand beyond the end of the timeline, or amid an unfinished pass, it restores the last checkpoint that fits, and then
+ * runs the tokens from there to the end again, without logits. That work counts as prefill, and no observer sees it. */
+
+/* After a pass: the states are at the end of its rows. */
+static void land_states(struct cache *cache, int at, int n_rows)
+{
+    cache->states_at = at;
+    if (n_rows > 1 || at % CHECKPOINT_STRIDE == 0) cache_checkpoint(cache);
+}
+
+/* One pass over tokens of one session from position `at` on. */
+static sluice_status pass_tokens(sluice_session *s, const int32_t *tokens, int at, int n_rows, float *logits,
+                                 enum pass_kind kind)
+{
+    for (int i = 0; i < n_rows; i++)
+        s->rows[i] = (struct row){.cache = &s->cache, .token = tokens[i], .position = at + i, .cancel = &s->cancel};
+    s->rows[n_rows - 1].logits = logits;
+    s->cache.states_at = STATES_TORN;
+    sluice_status status = run_pass(s, s->rows, n_rows, kind);
+    if (!status) land_states(&s->cache, at + n_rows, n_rows);
+    return status;
+}
+
+/* Brings the states to the end of the timeline. *n_kept: tokens that were not computed again. */
+static sluice_status catch_up(sluice_session *s, int *n_kept)
+{
+    struct cache *cache = &s->cache;
+    *n_kept = cache->length;
+    if (!cache->states) return SLUICE_OK;
+    if (cache->states_at == STATES_TORN || cache->states_at > cache->length) cache_restore(cache, cache->length);
+    *n_kept = cache->states_at;
+    while (cache->states_at < cache->length) {
+        const int at = cache->states_at, left = cache->length - at;
+        sluice_status status =
+            pass_tokens(s, s->tokens + at, at, left < s->n_chunk ? left : s->n_chunk, NULL, PASS_REPLAY);
+        if (status) return status;
+    }
+    return SLUICE_OK;
+}
+
+/* ---- appending --------------------------------------------------------------------------------------------------- */
+
+static sluice_status append(sluice_session *s, const int32_t *tokens, size_t n, int *n_kept)
 {
     sluice_status status = check_append(s, tokens, n);
     if (status) return status;
     const int before = s->cache.length;
     s->has_logits = false;
+    status = catch_up(s, n_kept);
     for (size_t done = 0; done < n && !status;) {
         int n_rows = n - done < (size_t)s->n_chunk ? (int)(n - done) : s->n_chunk;
-        for (int i = 0; i < n_rows; i++)
-            s->rows[i] = (struct row){.cache = &s->cache,
-                                      .token = tokens[done + (size_t)i],
-                                      .position = s->cache.length + i,
-                                      .cancel = &s->cancel};
-        done += (size_t)n_rows;
-        if (done == n) s->rows[n_rows - 1].logits = s->logits;
-        status = run_pass(s, s->rows, n_rows, n_rows == 1);
+        bool is_last = done + (size_t)n_rows == n;
+        status = pass_tokens(s, tokens + done, s->cache.length, n_rows, is_last ? s->logits : NULL,
+                             n_rows == 1 ? PASS_DECODE : PASS_PREFILL);
         if (!status) s->cache.length += n_rows;
+        done += (size_t)n_rows;
     }
     if (status) {
         s->cache.length = before;
@@ -188,6 +235,12 @@ sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, s
     memcpy(s->tokens + before, tokens, n * sizeof *tokens);
     s->has_logits = true;
     return SLUICE_OK;
+}
+
+sluice_status sluice_session_prefill(sluice_session *s, const int32_t *tokens, size_t n)
+{
+    int n_kept;
+    return append(s, tokens, n, &n_kept);
 }
 
 sluice_status sluice_session_decode(sluice_session *s, int32_t token) { return sluice_session_prefill(s, &token, 1); }
@@ -213,6 +266,15 @@ static sluice_status check_many(sluice_session *const *sessions, const int32_t *
     return SLUICE_OK;
 }
 
+/* Hands the failure of one session to all, so that each can tell. */
+static sluice_status fail_all(sluice_session *const *sessions, size_t n, const sluice_session *failed,
+                              sluice_status status)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sessions[i] != failed) sessions[i]->failure = failed->failure;
+    return status;
+}
+
 sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t *tokens, size_t n)
 {
     sluice_session *lead;
@@ -220,24 +282,27 @@ sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t 
     sluice_status status = check_many(sessions, tokens, n, &lead);
     if (status) return status;
     for (size_t i = 0; i < n; i++) {
+        int n_kept;
+        status = catch_up(sessions[i], &n_kept);
+        if (status) return fail_all(sessions, n, sessions[i], status);
+    }
+    for (size_t i = 0; i < n; i++) {
         sluice_session *s = sessions[i];
         s->has_logits = false;
+        s->cache.states_at = STATES_TORN;
         lead->rows[i] = (struct row){.cache = &s->cache,
                                      .token = tokens[i],
                                      .position = s->cache.length,
                                      .cancel = &s->cancel,
                                      .logits = s->logits};
     }
-    status = run_pass(lead, lead->rows, (int)n, true);
-    if (status) {
-        for (size_t i = 0; i < n; i++) /* each can tell */
-            if (sessions[i] != lead) sessions[i]->failure = lead->failure;
-        return status;
-    }
+    status = run_pass(lead, lead->rows, (int)n, PASS_DECODE);
+    if (status) return fail_all(sessions, n, lead, status);
     for (size_t i = 0; i < n; i++) {
         sluice_session *s = sessions[i];
         s->tokens[s->cache.length++] = tokens[i];
         s->has_logits = true;
+        land_states(&s->cache, s->cache.length, 1);
     }
     return SLUICE_OK;
 }
@@ -260,15 +325,32 @@ sluice_status sluice_session_sync(sluice_session *s, const int32_t *tokens, size
     if (same == n && n > 0) same = n - 1; /* its logits are wanted */
     const bool had_logits = s->has_logits;
     s->cache.length = (int)same;
-    sluice_status status = sluice_session_prefill(s, tokens + same, n - same);
+    int n_kept = 0;
+    sluice_status status = append(s, tokens + same, n - same, &n_kept);
     if (status) { /* keys beyond `same` may be overwritten: keep only what is certain */
         bool untouched = status == SLUICE_ARGUMENT || status == SLUICE_CONTEXT;
         s->cache.length = untouched ? before : (int)same;
         s->has_logits = untouched && had_logits;
     } else if (n_reused) {
-        *n_reused = same;
+        *n_reused = (size_t)n_kept;
     }
     return status;
+}
+
+sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from)
+{
+    if (to == from) return SLUICE_OK;
+    if (to->engine != from->engine)
+        return fail(&to->failure, SLUICE_ARGUMENT, "a session of another engine cannot be copied");
+    if (from->cache.length > to->n_context)
+        return fail(&to->failure, SLUICE_CONTEXT, "a timeline of %d tokens does not fit: the context is %d",
+                    from->cache.length, to->n_context);
+    cache_copy(&to->cache, &from->cache);
+    memcpy(to->tokens, from->tokens, (size_t)from->cache.length * sizeof *to->tokens);
+    to->has_logits = from->has_logits;
+    if (from->has_logits)
+        memcpy(to->logits, from->logits, (size_t)to->engine->model.config.vocab_size * sizeof *to->logits);
+    return SLUICE_OK;
 }
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */
@@ -286,7 +368,7 @@ void sluice_session_get_stats(const sluice_session *s, sluice_session_stats *out
     *out = s->stats;
     for (int i = 0; i < c->n_layers * s->ws.n_experts; i++) out->experts_touched += s->ws.touched[i];
     for (int l = 0; l < c->n_layers; l++)
-        if (c->layers[l].ffn.kind == FFN_MOE) out->experts_total += (uint64_t)c->layers[l].router.n_experts;
+        if (ffn_has_experts(&c->layers[l].ffn)) out->experts_total += (uint64_t)c->layers[l].router.n_experts;
 }
 
 void sluice_session_reset_stats(sluice_session *s)

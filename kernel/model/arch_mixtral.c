@@ -27,12 +27,14 @@ static const struct key_rule gguf_keys[] = {
 static const struct tensor_rule experts[] = {
     {ROLE_ROUTER, MOE "gate.weight", SIZE_EXPERTS, SIZE_HIDDEN, NEED_MOE, COPY},
     {ROLE_ROUTER, "model.layers.{l}.mlp.gate.weight", SIZE_EXPERTS, SIZE_HIDDEN, NEED_MOE, COPY},
-    {ROLE_EXPERT_GATE, MOE "experts.{e}.w1.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
-    {ROLE_EXPERT_GATE, "model.layers.{l}.mlp.experts.gate_up_proj", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_FIRST_HALF},
-    {ROLE_EXPERT_UP, MOE "experts.{e}.w3.weight", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
-    {ROLE_EXPERT_UP, "model.layers.{l}.mlp.experts.gate_up_proj", SIZE_FFN, SIZE_HIDDEN, NEED_MOE, SLICE_SECOND_HALF},
-    {ROLE_EXPERT_DOWN, MOE "experts.{e}.w2.weight", SIZE_HIDDEN, SIZE_FFN, NEED_MOE, STACK_EXPERTS},
-    {ROLE_EXPERT_DOWN, "model.layers.{l}.mlp.experts.down_proj", SIZE_HIDDEN, SIZE_FFN, NEED_MOE, SLICE_EXPERTS},
+    {ROLE_EXPERT_GATE, MOE "experts.{e}.w1.weight", SIZE_EXPERT_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_EXPERT_GATE, "model.layers.{l}.mlp.experts.gate_up_proj", SIZE_EXPERT_FFN, SIZE_HIDDEN, NEED_MOE,
+     SLICE_FIRST_HALF},
+    {ROLE_EXPERT_UP, MOE "experts.{e}.w3.weight", SIZE_EXPERT_FFN, SIZE_HIDDEN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_EXPERT_UP, "model.layers.{l}.mlp.experts.gate_up_proj", SIZE_EXPERT_FFN, SIZE_HIDDEN, NEED_MOE,
+     SLICE_SECOND_HALF},
+    {ROLE_EXPERT_DOWN, MOE "experts.{e}.w2.weight", SIZE_HIDDEN, SIZE_EXPERT_FFN, NEED_MOE, STACK_EXPERTS},
+    {ROLE_EXPERT_DOWN, "model.layers.{l}.mlp.experts.down_proj", SIZE_HIDDEN, SIZE_EXPERT_FFN, NEED_MOE, SLICE_EXPERTS},
     {0},
 };
 

@@ -31,18 +31,8 @@ static const struct key_rule gguf_keys[] = {
     {0},
 };
 
-#define MLP "model.layers.{l}.mlp."
-
-static const struct tensor_rule shared_expert[] = {
-    {ROLE_SHARED_GATE, MLP "shared_expert.gate_proj.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
-    {ROLE_SHARED_UP, MLP "shared_expert.up_proj.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
-    {ROLE_SHARED_DOWN, MLP "shared_expert.down_proj.weight", SIZE_HIDDEN, SIZE_SHARED_FFN, NEED_SHARED, COPY},
-    {ROLE_SHARED_SWITCH, MLP "shared_expert_gate.weight", SIZE_ONE, SIZE_HIDDEN, NEED_SHARED, COPY},
-    {0},
-};
-
-static const struct tensor_rule *const tensors[] = {tensors_base,    tensors_qkv_bias, tensors_mlp,
-                                                    tensors_experts, shared_expert,    NULL};
+static const struct tensor_rule *const tensors[] = {
+    tensors_base, tensors_qkv_bias, tensors_mlp, tensors_experts, tensors_gated_shared_expert, NULL};
 
 static sluice_status derive(struct model_config *c, struct failure *f)
 {
@@ -50,11 +40,8 @@ static sluice_status derive(struct model_config *c, struct failure *f)
     derive_dense(c);
     derive_sparse_step(c);
     for (int l = 0; l < c->n_layers; l++) {
-        struct layer_config *layer = &c->layers[l];
-        layer->mixer.qkv_bias = c->qkv_bias;
-        if (layer->ffn.kind != FFN_MOE) continue;
-        layer->ffn.shared = SHARED_GATED;
-        layer->ffn.shared_intermediate_size = c->shared_intermediate_size;
+        c->layers[l].mixer.qkv_bias = c->qkv_bias;
+        if (c->layers[l].ffn.kind == FFN_MOE) derive_gated_shared_expert(c, l);
     }
     /* Without a list of layer types, this family alone puts the window on every other layer below the limit. */
     if (c->use_sliding_window && !c->has_layer_types) {

@@ -5,8 +5,8 @@
  * behind it. Rows that lie in the file as the layout wants them go from the map straight into their panels; others pass
  * through a buffer of their thread:
  *
- *   file -> rows_read -> stage -> pack                                       reordered rows, FP8, MXFP4 pairs
- *   file -> rows_read_float -> floats -> quant_encode -> stage -> pack       another type is asked for */
+ *   file -> rows_read -> stage -> pack                                       other orders, transposed, FP8, MXFP4
+ *   file -> rows_read_floats -> floats -> quant_encode -> stage -> pack      another type is asked for */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,6 +33,7 @@ enum {
     PIECE_BYTES = 1 << 20, /* of source, about: small enough to balance, large enough to forget the counter */
     STAGE_BYTES = 1 << 17, /* of packed rows, about: stays in the cache of its thread */
     STAGE_ALIGNMENT = 64,
+    READING_ROWS = 128, /* of a transposed matrix, at once: each walk over it fetches a line or more of every row */
 };
 /* The largest number that a half can hold: scales of blocks are halves, and no scale is larger than the numbers. */
 static const float LARGEST_ENCODED = 65504.0f;
@@ -58,6 +59,17 @@ static struct weight *weight_of(struct model *m, struct layer *layer, enum tenso
     case ROLE_K: return &layer->k;
     case ROLE_V: return &layer->v;
     case ROLE_O: return &layer->o;
+    case ROLE_Q_A: return &layer->mla.q_a;
+    case ROLE_KV_A: return &layer->mla.kv_a;
+    case ROLE_K_B: return &layer->mla.k_b.first;
+    case ROLE_K_B_T: return &layer->mla.k_b_t.first;
+    case ROLE_V_B: return &layer->mla.v_b.first;
+    case ROLE_DELTA_QKV: return &layer->delta.qkv;
+    case ROLE_DELTA_Z: return &layer->delta.z;
+    case ROLE_DELTA_BA: return &layer->delta.ba;
+    case ROLE_DELTA_B: return &layer->delta.b;
+    case ROLE_DELTA_A: return &layer->delta.a;
+    case ROLE_CONV_IN: return &layer->conv_in;
     case ROLE_GATE: return &layer->dense.gate;
     case ROLE_UP: return &layer->dense.up;
     case ROLE_DOWN: return &layer->dense.down;
@@ -79,6 +91,26 @@ static const float **vector_of(struct model *m, struct layer *layer, enum tensor
     case ROLE_FINAL_NORM: return &m->final_norm;
     case ROLE_MIXER_NORM: return &layer->mixer_norm;
     case ROLE_FFN_NORM: return &layer->ffn_norm;
+    case ROLE_MIXER_POST_NORM: return &layer->mixer_post_norm;
+    case ROLE_FFN_POST_NORM: return &layer->ffn_post_norm;
+    case ROLE_LAYER_SCALE: return &layer->layer_scale;
+    case ROLE_SINKS: return &layer->sinks;
+    case ROLE_Q_A_NORM: return &layer->mla.q_a_norm;
+    case ROLE_KV_A_NORM: return &layer->mla.kv_a_norm;
+    case ROLE_DELTA_DECAY: return &layer->delta.decay;
+    case ROLE_DELTA_DT_BIAS: return &layer->delta.dt_bias;
+    case ROLE_DELTA_NORM: return &layer->delta.norm;
+    case ROLE_CONV: return &layer->conv;
+    case ROLE_ROUTER_BIAS: return &layer->router.bias;
+    case ROLE_SELECTION_BIAS: return &layer->selection_bias;
+    case ROLE_ROUTER_SCALE: return &layer->router_scale;
+    case ROLE_EXPERT_SCALE: return &layer->expert_scale;
+    case ROLE_EXPERT_GATE_BIAS: return &layer->gate.first.bias;
+    case ROLE_EXPERT_UP_BIAS: return &layer->up.first.bias;
+    case ROLE_EXPERT_DOWN_BIAS: return &layer->down.first.bias;
+    case ROLE_MLP_POST_NORM: return &layer->mlp_post_norm;
+    case ROLE_MOE_NORM: return &layer->moe_norm;
+    case ROLE_MOE_POST_NORM: return &layer->moe_post_norm;
     case ROLE_Q_BIAS: return &layer->q.bias;
     case ROLE_K_BIAS: return &layer->k.bias;
     case ROLE_V_BIAS: return &layer->v.bias;
@@ -92,15 +124,38 @@ static const float **vector_of(struct model *m, struct layer *layer, enum tensor
     }
 }
 
-static struct expert_bank *bank_of(struct layer *layer, enum tensor_role role)
+static struct bank *bank_of(struct layer *layer, enum tensor_role role)
 {
-    return role == ROLE_EXPERT_GATE ? &layer->gate : role == ROLE_EXPERT_UP ? &layer->up : &layer->down;
+    switch (role) {
+    case ROLE_EXPERT_GATE: return &layer->gate;
+    case ROLE_EXPERT_UP: return &layer->up;
+    case ROLE_EXPERT_DOWN: return &layer->down;
+    case ROLE_K_B: return &layer->mla.k_b;
+    case ROLE_K_B_T: return &layer->mla.k_b_t;
+    default: return &layer->mla.v_b;
+    }
+}
+
+/* What routes or decays is small and steers everything; the two forms of a latent's keys must be the same numbers, and
+ * rounding in blocks along their different rows would make them two. */
+static bool keeps_type(enum tensor_role role)
+{
+    switch (role) {
+    case ROLE_ROUTER:
+    case ROLE_SHARED_SWITCH:
+    case ROLE_DELTA_BA:
+    case ROLE_DELTA_B:
+    case ROLE_DELTA_A:
+    case ROLE_K_B:
+    case ROLE_K_B_T: return true;
+    default: return false;
+    }
 }
 
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as)
 {
     const size_t whole = DTYPE_MAX_BLOCK_ELEMENTS; /* a multiple of every block */
-    if (role == ROLE_ROUTER || role == ROLE_SHARED_SWITCH) return file;
+    if (keeps_type(role)) return file;
     bool counts_twice = role == ROLE_HEAD || role == ROLE_EMBEDDING;
     if (counts_twice && blocks_bytes(load_as, whole) < blocks_bytes(DTYPE_Q6_K, whole)) load_as = DTYPE_Q6_K;
     enum dtype t = dtype_that_fits(load_as, (uint64_t)k);
@@ -138,8 +193,8 @@ static sluice_status add_job(struct binder *b, const struct planned *item)
         if (s) return s;
     }
     if (item->expert >= 0) {
-        struct expert_bank *bank = bank_of(layer, item->role);
-        bank->n_experts = item->expert + 1;
+        struct bank *bank = bank_of(layer, item->role);
+        bank->n_matrices = item->expert + 1;
         bank->stride = weight_bytes(w);
     }
     job->target = &w->data;
@@ -174,7 +229,7 @@ static sluice_status check_gate_up(struct binder *b)
     return SLUICE_OK;
 }
 
-/* Tensors that no rule asked for. Stored rotary frequencies are a habit of old checkpoints and carry nothing. */
+/* Tensors that no rule asked for. */
 static void warn_unused(const struct binder *b)
 {
     if (!b->options->warning) return;
@@ -182,8 +237,7 @@ static void warn_unused(const struct binder *b)
     const char *first = NULL;
     for (size_t i = 0; i < archive_n_tensors(b->archive); i++) {
         const char *name = archive_tensor(b->archive, i)->name;
-        if (b->plan.used[i] || strstr(name, "rotary_emb.inv_freq")) continue;
-        if (b->model->config.tied_embeddings && strcmp(name, "lm_head.weight") == 0) continue;
+        if (b->plan.used[i] || plan_is_stray(&b->model->config, name)) continue;
         if (n++ == 0) first = name;
     }
     if (n == 0) return;
@@ -198,13 +252,14 @@ static void warn_unused(const struct binder *b)
 static size_t job_bytes(const struct job *job)
 {
     const struct row_source *rows = &job->item->rows;
-    return job->layout ? job->layout->packed_bytes(rows->n, rows->k) : (size_t)rows->n * sizeof(float);
+    return job->layout ? job->layout->packed_bytes(rows->n, rows->k)
+                       : (size_t)rows->n * (size_t)rows->k * sizeof(float);
 }
 
 /* Gives every job its place in the arena; the experts of a bank lie one after the other. */
 static void place_jobs(struct binder *b, struct arena *arena)
 {
-    struct rope_config *rope = &b->model->config.rope;
+    struct rope_config *rope = &b->model->config.rope[ROPE_GLOBAL];
     for (size_t i = 0; i < b->n_jobs; i++) {
         struct job *job = &b->jobs[i];
         if (job->item->expert > 0) {
@@ -252,7 +307,7 @@ static int rows_per_piece(const struct job *job)
     const struct row_source *rows = &job->item->rows;
     if (!job->layout) return rows->n;
     int unit = job->layout->nr;
-    if (rows->head_dim) unit = unit / gcd(unit, rows->head_dim) * rows->head_dim;
+    if (rows->order.kind == ORDER_PAIRS) unit = unit / gcd(unit, rows->order.unit) * rows->order.unit;
     const size_t row = rows_row_bytes(rows), fit = row > PIECE_BYTES ? 0 : PIECE_BYTES / row / (size_t)unit;
     return fit ? (int)fit * unit : unit;
 }
@@ -260,15 +315,23 @@ static int rows_per_piece(const struct job *job)
 static int rows_per_stage(const struct job *job)
 {
     const size_t panel = packed_row_bytes(job) * (size_t)job->layout->nr;
-    const int panels = panel > STAGE_BYTES ? 1 : (int)(STAGE_BYTES / panel);
+    const size_t bytes = job->item->rows.transposed ? PIECE_BYTES : STAGE_BYTES;
+    const int panels = panel > bytes ? 1 : (int)(bytes / panel);
     return panels * job->layout->nr;
 }
 
 static size_t round_up(size_t n) { return (n + STAGE_ALIGNMENT - 1) / STAGE_ALIGNMENT * STAGE_ALIGNMENT; }
 
-/* What a thread needs for a job: a row of the file, a row of floats, and rows that are ready for pack(). */
+/* Rows that are read at once to be converted. */
+static int rows_per_reading(const struct job *job)
+{
+    const struct row_source *rows = &job->item->rows;
+    return !rows->transposed ? 1 : rows->n < READING_ROWS ? rows->n : READING_ROWS;
+}
+
+/* What a thread needs for a job: rows of the file, rows of floats, and rows that are ready for pack(). */
 struct scratch {
-    void *row, *stage;
+    void *rows, *stage;
     float *floats;
     size_t bytes;
 };
@@ -276,11 +339,12 @@ struct scratch {
 static struct scratch scratch_at(const struct job *job, unsigned char *p)
 {
     const struct row_source *rows = &job->item->rows;
-    const size_t row = round_up(rows_row_bytes(rows));
-    struct scratch s = {.row = p, .bytes = row};
-    if (job->layout && is_converted(job)) {
+    const bool converted = job->layout && is_converted(job);
+    const int readings = converted ? rows_per_reading(job) : 1;
+    struct scratch s = {.rows = p, .bytes = round_up(rows_scratch_bytes(rows, readings))};
+    if (converted || rows->k > 1) {
         s.floats = p ? (float *)(void *)(p + s.bytes) : NULL;
-        s.bytes += round_up((size_t)rows->k * sizeof(float));
+        s.bytes += round_up((size_t)readings * (size_t)rows->k * sizeof(float));
     }
     if (job->layout && (is_converted(job) || !rows_direct(rows))) {
         const int n = rows_per_stage(job) < rows->n ? rows_per_stage(job) : rows->n;
@@ -312,11 +376,15 @@ static bool fill_stage(const struct job *job, const struct scratch *s, int row0,
         return true;
     }
     const enum dtype type = job->layout->weight;
+    const size_t k = (size_t)rows->k;
     unsigned char *to = s->stage;
-    for (int row = row0; row < row1; row++, to += packed_row_bytes(job)) {
-        rows_read_float(rows, s->floats, row, s->row);
-        if (first_bad(type, s->floats, rows->k) >= 0) return false;
-        quant_encode(type, to, s->floats, (size_t)rows->k, NULL);
+    for (int row = row0, end; row < row1; row = end) {
+        end = row + rows_per_reading(job) < row1 ? row + rows_per_reading(job) : row1;
+        rows_read_floats(rows, s->floats, row, end, s->rows);
+        for (int i = 0; i < end - row; i++, to += packed_row_bytes(job)) {
+            if (first_bad(type, s->floats + (size_t)i * k, rows->k) >= 0) return false;
+            quant_encode(type, to, s->floats + (size_t)i * k, k, NULL);
+        }
     }
     return true;
 }
@@ -338,16 +406,27 @@ static bool pack_rows(const struct job *job, const struct scratch *s, int row0, 
     return true;
 }
 
+/* A vector; or the taps [n, k] of n channels, as [k, n]. */
+static void read_floats(const struct job *job, const struct scratch *s)
+{
+    const struct row_source *rows = &job->item->rows;
+    float *out = job->data;
+    for (int i = 0; i < rows->n; i++) {
+        float *to = rows->k > 1 ? s->floats : out + i;
+        rows_read_float(rows, to, i, s->rows);
+        for (int j = 0; rows->k > 1 && j < rows->k; j++) out[(size_t)j * (size_t)rows->n + (size_t)i] = to[j];
+    }
+}
+
 static bool pack_piece(struct packing *p, const struct job *job, int piece, int thread)
 {
     const struct row_source *rows = &job->item->rows;
     const int step = rows_per_piece(job), row0 = piece * step, row1 = row0 + step < rows->n ? row0 + step : rows->n;
     const struct scratch s = scratch_at(job, p->scratch + (size_t)thread * p->scratch_bytes);
-    if (job->layout) {
-        if (!pack_rows(job, &s, row0, row1)) return false;
-    } else {
-        for (int i = row0; i < row1; i++) rows_read_float(rows, (float *)job->data + i, i, s.row);
-    }
+    if (!job->layout)
+        read_floats(job, &s);
+    else if (!pack_rows(job, &s, row0, row1))
+        return false;
     rows_release(rows, row0, row1);
     atomic_fetch_add_explicit(&p->done_bytes, rows_file_bytes(rows) / (size_t)rows->n * (size_t)(row1 - row0),
                               memory_order_relaxed);
@@ -384,7 +463,7 @@ static sluice_status fail_piece(struct packing *p, int piece)
     const struct scratch s = scratch_at(job, p->scratch);
     int row = (piece - job->first_piece) * rows_per_piece(job), column = -1;
     for (; row < rows->n; row++) {
-        rows_read_float(rows, s.floats, row, s.row);
+        rows_read_float(rows, s.floats, row, s.rows);
         column = first_bad(job->layout->weight, s.floats, rows->k);
         if (column >= 0) break;
     }
@@ -424,6 +503,19 @@ static sluice_status pack_jobs(struct binder *b, struct team *team)
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
+static bool is_of_experts(enum tensor_role role)
+{
+    return role == ROLE_EXPERT_GATE || role == ROLE_EXPERT_UP || role == ROLE_EXPERT_DOWN ||
+           role == ROLE_EXPERT_GATE_BIAS || role == ROLE_EXPERT_UP_BIAS || role == ROLE_EXPERT_DOWN_BIAS;
+}
+
+/* Whether one token meets this item. Of the experts it chooses top_k, and experts are equal. */
+static bool is_active(const struct model *m, const struct planned *item)
+{
+    if (item->role == ROLE_EMBEDDING) return m->config.tied_embeddings;
+    return !is_of_experts(item->role) || item->expert < m->config.layers[item->layer].router.top_k;
+}
+
 static void count_sizes(struct binder *b)
 {
     struct model *m = b->model;
@@ -431,21 +523,13 @@ static void count_sizes(struct binder *b)
     for (size_t i = 0; i < b->n_jobs; i++) {
         const struct job *job = &b->jobs[i];
         const struct row_source *rows = &job->item->rows;
-        uint64_t elements = (uint64_t)rows->n * (uint64_t)rows->k;
-        m->n_parameters += elements;
-        m->file_bytes += rows_file_bytes(rows);
+        const uint64_t elements = (uint64_t)rows->n * (uint64_t)rows->k;
         m->weight_bytes += job_bytes(job);
         by_dtype[is_converted(job) ? job->layout->weight : rows->dtype] += (uint64_t)rows->n * packed_row_bytes(job);
-        bool embedding_row_only = job->item->role == ROLE_EMBEDDING && !m->config.tied_embeddings;
-        if (job->item->expert < 0 && !embedding_row_only) m->n_active_parameters += elements;
-    }
-    for (int l = 0; l < m->config.n_layers; l++) { /* of the experts, those that one token chooses */
-        const struct layer *layer = &m->layers[l];
-        if (layer->config->ffn.kind != FFN_MOE) continue;
-        const struct expert_bank *banks[3] = {&layer->gate, &layer->up, &layer->down};
-        for (int i = 0; i < 3; i++)
-            m->n_active_parameters +=
-                (uint64_t)layer->config->router.top_k * (uint64_t)banks[i]->first.n * (uint64_t)banks[i]->first.k;
+        if (job->item->role == ROLE_K_B) continue; /* the same numbers as K_B_T */
+        m->n_parameters += elements;
+        m->file_bytes += rows_file_bytes(rows);
+        if (is_active(m, job->item)) m->n_active_parameters += elements;
     }
     for (int t = 0; t < N_DTYPES; t++)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;

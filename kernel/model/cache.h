@@ -1,30 +1,61 @@
-/* The KV cache of one session: per layer, the keys and values of every position so far.
+/* What one session remembers of its timeline, per layer, all float:
  *
- * Keys lie in panels of 16 positions (ops.h KEY_PANEL), values row by row, both per kv head, all float. Positions
- * beyond `length` hold old bytes that nobody reads, so rewinding is setting the length. Layers with a window keep all
- * positions too; the window is applied when reading. */
+ *   GQA     keys and values of every position. Keys lie in panels of 16 positions (ops.h KEY_PANEL), values row by row,
+ *           both per kv head.
+ *   MLA     one row per position: the normalised latent, then the rotated key part that all heads share.
+ *   delta,  a state: what the convolution needs of the last conv_kernel - 1 positions, and for delta one matrix per
+ *   conv    value head. It belongs to one position alone, the one before which the next token stands.
+ *
+ * Positions beyond `length` hold old bytes that nobody reads, so attention is rewound by setting the length. Layers
+ * with a window keep all positions too; the window is applied when reading. A state cannot be rewound: copies of it,
+ * checkpoints, are kept at some positions, and what lies between the last one that is left and the new length is
+ * computed again (engine/session.c). */
 #ifndef MODEL_CACHE_H
 #define MODEL_CACHE_H
 
 #include "base/arena.h"
 #include "model/config.h"
 
+enum {
+    CACHE_CHECKPOINTS = 4,  /* copies of all states that a session keeps */
+    CHECKPOINT_STRIDE = 128, /* decode leaves one behind every so many positions; prefill at the end of each pass */
+    STATES_TORN = -1,        /* a pass has begun to change the states */
+};
+
 struct cache_layer {
+    /* GQA */
     float *keys;   /* [n_kv_heads][capacity / 16][head_dim][16] */
-    float *values; /* [n_kv_heads][capacity][head_dim] */
-    int n_kv_heads, head_dim, capacity;
+    float *values; /* [n_kv_heads][capacity][v_head_dim] */
+    int n_kv_heads, head_dim, v_head_dim, capacity;
+    /* MLA */
+    float *latents; /* [capacity][latent_width] */
+    int latent_width; /* kv_lora_rank + n_rot */
+    /* delta, conv: both lie in cache.states, one after the other */
+    float *tail;   /* [conv_kernel - 1][channels] inputs of the convolution, oldest first; zero before position 0 */
+    float *matrix; /* delta: [n_value_heads][v_head_dim][head_dim], a row per element of the value */
 };
 
 struct cache {
     struct cache_layer *layers; /* [n_layers] */
+    int n_layers;
     int capacity;               /* positions, a multiple of KEY_PANEL */
     int length;                 /* positions that are valid */
+    float *states;              /* [state_floats] of all layers, in one piece; NULL: there are none */
+    size_t state_floats;
+    int states_at;              /* position of the states, or STATES_TORN; the caller sets it around a pass */
+    float *checkpoints;         /* [CACHE_CHECKPOINTS][state_floats] */
+    struct {
+        int at, place;          /* position; which of the copies above */
+    } checkpoint[CACHE_CHECKPOINTS]; /* ascending positions; the first n_checkpoints count, all places differ */
+    int n_checkpoints;
 };
 
-/* Carves a cache for at least n_context positions. Measure pass: arena without memory. */
+/* Carves a cache for at least n_context positions, empty. Measure pass: arena without memory. */
 void cache_carve(struct cache *cache, const struct model_config *c, int n_context, struct arena *arena);
+/* After the carve pass, and to forget everything: length 0, states zero, no checkpoints. */
+void cache_clear(struct cache *cache);
 
-/* Writes key and value [head_dim] of one kv head at `position` < capacity. */
+/* Writes key [head_dim] and value [v_head_dim] of one kv head at `position` < capacity. */
 void cache_write(const struct cache_layer *layer, int kv_head, int position, const float *key, const float *value);
 
 static inline const float *cache_keys(const struct cache_layer *layer, int kv_head, int position)
@@ -34,10 +65,28 @@ static inline const float *cache_keys(const struct cache_layer *layer, int kv_he
 
 static inline const float *cache_values(const struct cache_layer *layer, int kv_head, int position)
 {
-    return layer->values + ((size_t)kv_head * (size_t)layer->capacity + (size_t)position) * (size_t)layer->head_dim;
+    return layer->values + ((size_t)kv_head * (size_t)layer->capacity + (size_t)position) * (size_t)layer->v_head_dim;
 }
 
-/* Bytes that one more position costs, all layers. */
+/* The row of a position; written by the caller. */
+static inline float *cache_latent(const struct cache_layer *layer, int position)
+{
+    return layer->latents + (size_t)position * (size_t)layer->latent_width;
+}
+
+/* Keeps a copy of the states, at states_at; nothing happens if the last checkpoint is there already. When all places
+ * are taken, the checkpoint goes whose neighbours (position 0 and the new one included) are closest together. Without
+ * states: nothing to do. */
+void cache_checkpoint(struct cache *cache);
+/* Brings the states to the last checkpoint at or before `position` (to zero and position 0 if there is none), and
+ * forgets the later ones. What lies between states_at and `position` then has to be computed again. Without states:
+ * nothing to do. */
+void cache_restore(struct cache *cache, int position);
+/* dst, carved for the same model and at least src->length positions, becomes equal to src, checkpoints included. */
+void cache_copy(struct cache *dst, const struct cache *src);
+
+/* Bytes that one more position costs, all layers; bytes of all states. */
 uint64_t cache_bytes_per_token(const struct model_config *c);
+uint64_t cache_state_bytes(const struct model_config *c);
 
 #endif

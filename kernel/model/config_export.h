@@ -19,7 +19,7 @@ struct config_peer_limits {
 };
 struct config_peer_limits config_peer_limits(const struct model_config *c);
 
-/* True: the file needs a tensor rope_freqs.weight, F32 [head_dim / 2], and `divisors` has its values. (A model that
+/* True: the file needs a tensor rope_freqs.weight, F32 [n_rot / 2], and `divisors` has its values. (A model that
  * was read from a GGUF file with such a tensor and is not bound has no values: its tensor is copied.) */
 bool config_rope_divisors(const struct model_config *c, float *divisors);
 

@@ -2,8 +2,9 @@
  * what llama.cpp's converter and loader make of it; where the standard has no key, ours are read (config_parts.h).
  *
  *   general.architecture = A        the family, with its marker (arch.h)
- *   A.block_count ...               rules: gguf_common_keys, then the family's gguf_keys
- *   A.rope.*, A.attention.sliding_window*        by hand, below
+ *   A.embedding_length ...          rules: gguf_common_keys, then the family's gguf_keys
+ *   A.block_count, A.attention.head_count_kv, A.attention.sliding_window*, lengths of latent attention:  by hand, below
+ *   A.rope.*                        config_gguf_rope.c
  *   tokenizer.ggml.*_token_id       first and last tokens
  *   tensor names                    biases, tied embeddings, rope_freqs.weight: present or not
  *
@@ -11,45 +12,36 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "model/config_parts.h"
 
 const struct key_rule gguf_common_keys[] = {
-    KEY_RULE("block_count", KEY_INT, n_layers, true, 0, 1, MAX_LAYERS),
     KEY_RULE("embedding_length", KEY_INT, hidden_size, true, 0, 1, MAX_HIDDEN),
     KEY_RULE("context_length", KEY_INT, n_context, true, 0, 1, MAX_CONTEXT),
     KEY_RULE("vocab_size", KEY_INT, vocab_size, false, 0, 1, MAX_VOCAB),
     KEY_RULE("attention.head_count", KEY_INT_PER_LAYER, n_heads, true, 0, 1, MAX_HEADS),
-    KEY_RULE("attention.head_count_kv", KEY_INT_PER_LAYER, n_kv_heads, false, 0, 1, MAX_HEADS),
     KEY_RULE("attention.key_length", KEY_INT, head_dim, false, 0, 2, MAX_HEAD_DIM),
     KEY_RULE("attention.layer_norm_rms_epsilon", KEY_FLOAT, rms_norm_eps, true, 0, 1e-30, 1),
     {0},
 };
 
-const struct rope_field gguf_rope_fields[] = {
-    ROPE_FIELD(theta, 1.0 + 1e-9, 1e15),
-    ROPE_FIELD(factor, 1e-6, 1e6),
-    ROPE_FIELD(low_freq_factor, 1e-6, 1e6),
-    ROPE_FIELD(high_freq_factor, 1e-6, 1e6),
-    ROPE_FIELD(original_context, 1, MAX_CONTEXT),
-    ROPE_FIELD(beta_fast, 1e-6, 1e6),
-    ROPE_FIELD(beta_slow, 1e-6, 1e6),
-    ROPE_FIELD(attention_factor, 1e-6, 1e6),
-    ROPE_FIELD(mscale, 0, 1e6),
-    ROPE_FIELD(mscale_all_dim, 0, 1e6),
-    {0},
-};
-
-static bool is_text(struct meta value, const char *text)
+bool gguf_is_text(struct meta value, const char *text)
 {
     return value.kind == META_STRING && value.n == strlen(text) && memcmp(value.string, text, value.n) == 0;
 }
 
+bool gguf_has_rule(const struct arch *arch, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const struct key_rule *rule = arch->gguf_keys; rule->name; rule++)
+        for (const char *p = rule->name; *p; p += strcspn(p, "|") + (p[strcspn(p, "|")] == '|'))
+            if (strcspn(p, "|") == length && memcmp(p, name, length) == 0) return true;
+    return false;
+}
+
 static bool is_zero(struct meta value) { return value.kind == META_INT && value.integer == 0; }
 
-/* A number; *out stays as it is when the key is absent. */
-static sluice_status read_number(const struct key_source *s, const char *name, double min, double max, double *out,
-                                 struct failure *f)
+sluice_status gguf_read_number(const struct key_source *s, const char *name, double min, double max, double *out,
+                               struct failure *f)
 {
     char place[KEY_PLACE_BYTES];
     struct meta value = config_key_value(s, name);
@@ -57,8 +49,8 @@ static sluice_status read_number(const struct key_source *s, const char *name, d
     return config_float(s->file, config_key_place(s, name, place), value, min, max, out, f);
 }
 
-static sluice_status unsupported_key(struct failure *f, const struct key_source *s, const char *name,
-                                     const char *expected)
+sluice_status gguf_unsupported_key(struct failure *f, const struct key_source *s, const char *name,
+                                   const char *expected)
 {
     char place[KEY_PLACE_BYTES];
     return config_unsupported(f, s->file, config_key_place(s, name, place), config_key_value(s, name), expected);
@@ -90,7 +82,7 @@ static bool has_marker(const struct arch *arch, const struct key_source *plain)
 static const struct arch *family_named(const struct key_source *plain, struct meta name)
 {
     for (int i = 0; arch_list[i]; i++)
-        if (is_text(name, arch_list[i]->gguf_arch) && has_marker(arch_list[i], plain)) return arch_list[i];
+        if (gguf_is_text(name, arch_list[i]->gguf_arch) && has_marker(arch_list[i], plain)) return arch_list[i];
     return NULL;
 }
 
@@ -110,156 +102,125 @@ static sluice_status find_arch(struct model_config *c, const struct key_source *
     struct meta family = config_key_value(plain, "sluice.family");
     if (family.kind == META_ABSENT) return SLUICE_OK;
     for (int i = 0; arch_list[i]; i++)
-        if (is_text(family, arch_list[i]->name) && strcmp(arch_list[i]->gguf_arch, c->arch->gguf_arch) == 0) {
+        if (gguf_is_text(family, arch_list[i]->name) && strcmp(arch_list[i]->gguf_arch, c->arch->gguf_arch) == 0) {
             c->arch = arch_list[i];
             return SLUICE_OK;
         }
-    return unsupported_key(f, plain, "sluice.family", "a family of this architecture");
+    return gguf_unsupported_key(f, plain, "sluice.family", "a family of this architecture");
 }
 
-/* ---- RoPE -------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
-/* All numbers as they were, where the standard keys round or lack them. */
-static sluice_status read_exact_rope(struct rope_config *r, const struct key_source *plain, struct failure *f)
+/* Layers that predict further tokens stand behind the others and are counted with them. */
+static sluice_status read_n_layers(struct model_config *c, const struct key_source *s, struct failure *f)
 {
+    static const struct key_rule rules[] = {
+        KEY_RULE("block_count", KEY_INT, n_layers, true, 0, 1, MAX_LAYERS),
+        KEY_RULE("nextn_predict_layers", KEY_INT, n_extra_layers, false, 0, 0, MAX_LAYERS),
+        {0},
+    };
     char place[KEY_PLACE_BYTES];
-    struct meta type = config_key_value(plain, "sluice.rope.type");
-    int kind = -1;
-    for (int i = 0; i < N_ROPE_SCALINGS; i++)
-        if (is_text(type, rope_scaling_names[i])) kind = i;
-    if (kind < 0) return unsupported_key(f, plain, "sluice.rope.type", "one of default, linear, llama3, yarn");
-    *r = (struct rope_config){.scaling = (enum rope_scaling)kind};
-    /* of Llama 3's scaling the tensor says the same as the numbers, but rounded */
-    r->has_divisors = kind != ROPE_LLAMA3 && archive_find(plain->archive, GGUF_ROPE_DIVISORS);
-    for (const struct rope_field *field = gguf_rope_fields; field->name; field++) {
-        double *number = (double *)(void *)((char *)r + field->offset);
-        sluice_status s = read_number(plain, field->name, field->min, field->max, number, f);
-        if (s) return s;
-    }
-    struct meta truncate = config_key_value(plain, "sluice.rope.truncate");
-    config_key_place(plain, "sluice.rope.truncate", place);
-    if (truncate.kind != META_ABSENT) {
-        sluice_status s = config_bool(plain->file, place, truncate, &r->truncate, f);
-        if (s) return s;
-    }
-    bool whole = r->theta > 0 && (kind == ROPE_DEFAULT || r->factor > 0);
-    if (kind == ROPE_LLAMA3) whole &= r->original_context > 0 && r->high_freq_factor > r->low_freq_factor;
-    if (kind == ROPE_LLAMA3) whole &= r->low_freq_factor > 0;
-    if (kind == ROPE_YARN) whole &= r->original_context > 0 && r->beta_fast >= r->beta_slow && r->beta_slow > 0;
-    if (whole) return SLUICE_OK;
-    config_key_place(plain, "sluice.rope.type", place);
-    return fail(f, SLUICE_FORMAT, "%s: %s: found \"%s\", expected with it theta and what the scaling needs",
-                plain->file, place, rope_scaling_names[kind]);
+    sluice_status status = config_keys(c, s, rules, f);
+    if (!status && c->n_extra_layers >= c->n_layers)
+        status = fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected less than block_count, %d", s->file,
+                      config_key_place(s, "nextn_predict_layers", place), c->n_extra_layers, c->n_layers);
+    c->n_layers -= c->n_extra_layers;
+    return status;
 }
 
-static sluice_status check_rotation(const struct model_config *c, const struct key_source *s, struct failure *f)
+/* An array with a value for each layer that is read, and perhaps for those behind them. */
+static bool is_per_layer(const struct model_config *c, struct meta array)
 {
-    static const char name[] = "rope.dimension_count";
+    return array.n == (size_t)c->n_layers || array.n == (size_t)c->n_layers + (size_t)c->n_extra_layers;
+}
+
+/* One number, or one for each layer, where 0 is a layer without attention. */
+static sluice_status read_kv_heads(struct model_config *c, const struct key_source *s, struct failure *f)
+{
+    static const char name[] = "attention.head_count_kv";
+    char place[KEY_PLACE_BYTES], place_l[KEY_PLACE_BYTES], element[64];
+    struct meta value = config_key_value(s, name);
+    config_key_place(s, name, place);
+    if (value.kind == META_ABSENT) return SLUICE_OK;
+    if (value.kind != META_ARRAY) return config_int(s->file, place, value, 1, MAX_HEADS, &c->n_kv_heads, f);
+    if (!is_per_layer(c, value))
+        return fail(f, SLUICE_FORMAT, "%s: %s: found %zu values, expected one, or one for each of %d layers", s->file,
+                    place, value.n, c->n_layers);
+    for (int l = 0; l < c->n_layers; l++) {
+        int *listed = &c->layers[l].listed_kv_heads;
+        snprintf(element, sizeof element, "%s[%d]", name, l);
+        sluice_status status = config_int(s->file, config_key_place(s, element, place_l),
+                                          meta_element(value, (size_t)l), 0, MAX_HEADS, listed, f);
+        if (status) return status;
+        if (*listed > c->n_kv_heads) c->n_kv_heads = *listed;
+    }
+    if (c->n_kv_heads == 0)
+        return fail(f, SLUICE_FORMAT, "%s: %s: found 0 for every layer, expected one with attention", s->file, place);
+    return SLUICE_OK;
+}
+
+/* A family whose layers do not differ refuses a list in which they do. */
+static sluice_status check_kv_heads(const struct model_config *c, const struct key_source *s, struct failure *f)
+{
+    char place[KEY_PLACE_BYTES], element[64];
+    const int first = c->layers[0].listed_kv_heads;
+    bool fits = true;
+    int other = 0;
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct layer_config *layer = &c->layers[l];
+        fits &= layer->listed_kv_heads < 0 || layer->mixer.kind != MIX_GQA ||
+                layer->listed_kv_heads == layer->mixer.n_kv_heads;
+        if (other == 0 && layer->listed_kv_heads != first) other = l;
+    }
+    if (fits) return SLUICE_OK;
+    snprintf(element, sizeof element, "attention.head_count_kv[%d]", other);
+    return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found %d, expected %d as in layer 0", s->file,
+                config_key_place(s, element, place), c->layers[other].listed_kv_heads, first);
+}
+
+/* A length, where the file states it, that must be what follows from others. */
+static sluice_status check_length(const struct key_source *s, const char *name, int length, const char *of,
+                                  struct failure *f)
+{
     char place[KEY_PLACE_BYTES], expected[96];
-    int n = 0;
+    int found = length;
     struct meta value = config_key_value(s, name);
     if (value.kind == META_ABSENT) return SLUICE_OK;
-    config_key_place(s, name, place);
-    sluice_status status = config_int(s->file, place, value, 2, MAX_HEAD_DIM, &n, f);
-    if (status) return status;
-    if (n % 2 != 0) return config_wrong_value(f, s->file, place, value, "an even number");
-    snprintf(expected, sizeof expected, "at most the head dimension, %d", c->head_dim);
-    if (n > c->head_dim) return config_wrong_value(f, s->file, place, value, expected);
-    snprintf(expected, sizeof expected, "the whole head, %d", c->head_dim);
-    return n < c->head_dim ? config_unsupported(f, s->file, place, value, expected) : SLUICE_OK;
+    sluice_status status = config_int(s->file, config_key_place(s, name, place), value, 1, 1 << 24, &found, f);
+    snprintf(expected, sizeof expected, "%d, the length of %s", length, of);
+    return status || found == length ? status : config_unsupported(f, s->file, place, value, expected);
 }
 
-/* "rope.scaling.attn_factor" multiplies the magnitude that follows from the factor. "yarn_attn_factor" is what the
- * converter makes of config.json's attention_factor, so it replaces that magnitude. (llama.cpp itself ignores it in
- * these families, and so it does yarn_beta_fast and yarn_beta_slow.) */
-static sluice_status read_yarn_magnitude(struct rope_config *r, const struct key_source *s, struct failure *f)
+/* Layout A states the sizes of latent attention as those of ordinary heads. Layout B says there what the cache holds,
+ * one head of kv_lora_rank + n_rot elements, and the sizes under names of their own. */
+static sluice_status read_latent_sizes(struct model_config *c, const struct key_source *s, struct failure *f)
 {
-    double mix = 1, times = r->attention_factor > 0 ? r->attention_factor : 1, magnitude = 0;
-    sluice_status status = read_number(s, "rope.scaling.yarn_ext_factor", -1e6, 1e6, &mix, f);
-    if (!status && mix >= 0 && mix != 1) status = unsupported_key(f, s, "rope.scaling.yarn_ext_factor", "1");
-    if (!status) status = read_number(s, "rope.scaling.yarn_attn_factor", 1e-6, 1e6, &magnitude, f);
-    if (magnitude > 0)
-        r->attention_factor = magnitude * times;
-    else if (times != 1)
-        r->attention_factor = rope_magnitude(&(struct rope_config){.scaling = ROPE_YARN, .factor = r->factor}) * times;
-    return status;
-}
-
-static sluice_status read_yarn(struct model_config *c, const struct key_source *s, struct failure *f)
-{
-    struct rope_config *r = &c->rope;
+    const bool is_cache = config_key_value(s, "attention.key_length_mla").kind != META_ABSENT;
+    const char *key_name = is_cache ? "attention.key_length_mla" : "attention.key_length";
+    const struct key_rule rules[] = {
+        KEY_RULE(key_name, KEY_INT, head_dim, true, 0, 2, MAX_HEAD_DIM),
+        KEY_RULE(is_cache ? "attention.value_length_mla" : "attention.value_length", KEY_INT, v_head_dim, true, 0, 1,
+                 MAX_HEAD_DIM),
+        KEY_RULE("rope.dimension_count", KEY_INT, qk_rope_head_dim, true, 0, 2, MAX_HEAD_DIM),
+        {0},
+    };
     char place[KEY_PLACE_BYTES];
-    r->original_context = c->n_context;
-    r->beta_fast = 32;
-    r->beta_slow = 1;
-    r->truncate = true;
-    sluice_status status =
-        read_number(s, "rope.scaling.original_context_length", 1, MAX_CONTEXT, &r->original_context, f);
-    if (!status) status = read_number(s, "rope.scaling.yarn_beta_fast", 1e-6, 1e6, &r->beta_fast, f);
-    if (!status) status = read_number(s, "rope.scaling.yarn_beta_slow", 1e-6, 1e6, &r->beta_slow, f);
-    if (!status) status = read_yarn_magnitude(r, s, f);
-    if (!status && r->beta_fast < r->beta_slow)
-        status = fail(f, SLUICE_FORMAT, "%s: %s: found %g, expected at least beta_slow %g", s->file,
-                      config_key_place(s, "rope.scaling.yarn_beta_fast", place), r->beta_fast, r->beta_slow);
-    return status;
-}
-
-/* The factor, under its name of today or of 2023; 0 means that there is none. */
-static sluice_status read_factor(struct rope_config *r, const struct key_source *s, struct failure *f)
-{
-    static const char *const names[] = {"rope.scaling.factor", "rope.scale_linear"};
-    double factor = 0;
-    for (int i = 0; i < 2 && factor == 0; i++) {
-        struct meta value = config_key_value(s, names[i]);
-        double min = (value.kind == META_INT || value.kind == META_FLOAT) && value.number == 0 ? 0 : 1e-6;
-        sluice_status status = read_number(s, names[i], min, 1e6, &factor, f);
-        if (status) return status;
-    }
-    if (factor > 0) r->factor = factor;
-    return SLUICE_OK;
-}
-
-static sluice_status read_standard_rope(struct model_config *c, const struct key_source *s, struct failure *f)
-{
-    static const char type_name[] = "rope.scaling.type";
-    struct rope_config *r = &c->rope;
-    double times = 1;
-    struct meta type = config_key_value(s, type_name);
-    *r = (struct rope_config){.scaling = ROPE_DEFAULT, .theta = 1e4, .factor = 1};
-    r->has_divisors = archive_find(s->archive, GGUF_ROPE_DIVISORS) != NULL;
-    sluice_status status = read_number(s, "rope.freq_base", 1.0 + 1e-9, 1e15, &r->theta, f);
-    if (!status) status = read_number(s, "rope.scaling.attn_factor", 1e-6, 1e6, &times, f);
-    if (times != 1) r->attention_factor = times;
-    if (status || is_text(type, "none")) return status;
-    status = read_factor(r, s, f);
+    sluice_status status = config_keys(c, s, rules, f);
     if (status) return status;
-
-    if (is_text(type, "yarn")) {
-        r->scaling = ROPE_YARN;
-        return read_yarn(c, s, f);
-    }
-    if (type.kind != META_ABSENT && !is_text(type, "linear"))
-        return unsupported_key(f, s, type_name, "one of none, linear, yarn");
-    r->scaling = r->factor == 1 ? ROPE_DEFAULT : ROPE_LINEAR; /* a factor without a type is a linear one */
-    return SLUICE_OK;
-}
-
-static sluice_status read_rope(struct model_config *c, const struct key_source *s, const struct key_source *plain,
-                               struct failure *f)
-{
-    sluice_status status = check_rotation(c, s, f);
-    if (status) return status;
-    if (config_key_value(plain, "sluice.rope.type").kind != META_ABSENT)
-        status = read_exact_rope(&c->rope, plain, f);
-    else
-        status = read_standard_rope(c, s, f);
-    if (!status) config_stretch_context(c);
+    if (c->qk_rope_head_dim >= c->head_dim)
+        return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected less than the head dimension, %d", s->file,
+                    config_key_place(s, "rope.dimension_count", place), c->qk_rope_head_dim, c->head_dim);
+    c->qk_nope_head_dim = c->head_dim - c->qk_rope_head_dim;
+    if (is_cache)
+        status = check_length(s, "attention.key_length", c->kv_lora_rank + c->qk_rope_head_dim, "the cache", f);
+    if (is_cache && !status) status = check_length(s, "attention.value_length", c->kv_lora_rank, "the latent", f);
     return status;
 }
 
 /* ---- what would change the result and is not implemented --------------------------------------------------------- */
 
-static sluice_status check_foreign_keys(const struct model_config *c, const struct key_source *s, struct failure *f)
+/* Keys that no rule of the family reads. */
+static sluice_status check_neutral(const struct model_config *c, const struct key_source *s, struct failure *f)
 {
     static const struct {
         const char *name;
@@ -270,88 +231,122 @@ static sluice_status check_foreign_keys(const struct model_config *c, const stru
         {"expert_group_count", 1},
         {"leading_dense_block_count", 0},
         {"interleave_moe_layer_step", 1},
+        {"moe_every_n_layers", 1},
         {"attention.scale", 0},
+        {"attention.q_lora_rank", 0},
+        {"attention.kv_lora_rank", 0},
+        {"attention.shared_kv_layers", 0},
         {"attn_logit_softcapping", 0},
         {"router_logit_softcapping", 0},
         {"final_logit_softcapping", 0},
+        {"swiglu_clamp_exp", 0},
+        {"swiglu_clamp_shexp", 0},
+        {"embedding_length_per_layer_input", 0},
+        {"full_attention_interval", 1},
+        {"shortconv.l_cache", 0},
+        {"ssm.state_size", 0},
         {"logit_scale", 1},
         {"residual_scale", 1},
         {"embedding_scale", 1},
         {"rope.scaling.alpha", 1},
         {"rope.scaling.yarn_log_multiplier", 0},
     };
-    char place[KEY_PLACE_BYTES], expected[64];
+    char expected[64];
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         struct meta value = config_key_value(s, keys[i].name);
-        if (value.kind == META_ABSENT) continue;
         bool is_number = value.kind == META_INT || value.kind == META_FLOAT;
+        bool of_scores = c->kv_lora_rank > 0 && strcmp(keys[i].name, "rope.scaling.yarn_log_multiplier") == 0;
+        if (value.kind == META_ABSENT || of_scores || gguf_has_rule(c->arch, keys[i].name)) continue;
+        if (is_number && (value.number == 0 || value.number == keys[i].neutral)) continue;
         snprintf(expected, sizeof expected, keys[i].neutral != 0 ? "0 or %g" : "0", keys[i].neutral);
-        if (!is_number || (value.number != 0 && value.number != keys[i].neutral))
-            return unsupported_key(f, s, keys[i].name, expected);
+        return gguf_unsupported_key(f, s, keys[i].name, expected);
     }
-    struct meta causal = config_key_value(s, "attention.causal"),
-                length = config_key_value(s, "attention.value_length");
+    return SLUICE_OK;
+}
+
+static sluice_status check_foreign_keys(struct model_config *c, const struct key_source *s, struct failure *f)
+{
+    struct meta gating = config_key_value(s, "expert_gating_func"), causal = config_key_value(s, "attention.causal");
+    sluice_status status = SLUICE_OK;
+    if (gating.kind == META_INT && gating.integer == SCORING_SOFTMAX_OF_CHOSEN &&
+        !gguf_has_rule(c->arch, "expert_gating_func"))
+        c->norm_topk_prob = true; /* the same numbers */
+    else
+        status = check_neutral(c, s, f);
+    if (status) return status;
     if (causal.kind != META_ABSENT && !(causal.kind == META_BOOL && causal.boolean))
-        return unsupported_key(f, s, "attention.causal", "true");
-    if (length.kind == META_ABSENT) return SLUICE_OK;
-    int value_length = 0;
-    config_key_place(s, "attention.value_length", place);
-    sluice_status status = config_int(s->file, place, length, 1, MAX_HEAD_DIM, &value_length, f);
-    snprintf(expected, sizeof expected, "%d, the length of keys", c->head_dim);
-    if (!status && value_length != c->head_dim) status = config_unsupported(f, s->file, place, length, expected);
+        return gguf_unsupported_key(f, s, "attention.causal", "true");
+    if (c->kv_lora_rank > 0) return SLUICE_OK;
+    const int length = c->global_head_dim > 0 ? c->global_head_dim : c->head_dim;
+    status = check_length(s, "attention.value_length", length, "keys", f);
+    if (!status && c->arch->default_local_theta > 0)
+        status = check_length(s, "attention.value_length_swa", c->head_dim, "keys", f);
     return status;
 }
 
-/* ---- layers ------------------------------------------------------------------------------------------------------ */
+/* ---- lists of layers --------------------------------------------------------------------------------------------- */
 
-/* Sliding layers: an array of booleans, or a period p, in which the last of p layers sees everything. Without either
- * all slide. */
+/* Sliding layers: an array of booleans, or a period p, in which the last of p layers sees everything. */
 static sluice_status read_window(struct model_config *c, const struct key_source *s, struct failure *f)
 {
     static const char name[] = "attention.sliding_window", pattern_name[] = "attention.sliding_window_pattern";
     char place[KEY_PLACE_BYTES], element[64];
     struct meta value = config_key_value(s, name), pattern = config_key_value(s, pattern_name);
     sluice_status status = SLUICE_OK;
-    int window = 0, period = 0;
+    int period = 0;
     if (value.kind != META_ABSENT)
-        status = config_int(s->file, config_key_place(s, name, place), value, 0, MAX_CONTEXT, &window, f);
+        status = config_int(s->file, config_key_place(s, name, place), value, 0, MAX_CONTEXT, &c->sliding_window, f);
     config_key_place(s, pattern_name, place);
     if (!status && pattern.kind == META_INT)
         status = config_int(s->file, place, pattern, 0, MAX_LAYERS, &period, f);
-    else if (!status && pattern.kind == META_ARRAY && pattern.n != (size_t)c->n_layers)
+    else if (!status && pattern.kind == META_ARRAY && !is_per_layer(c, pattern))
         status = fail(f, SLUICE_FORMAT, "%s: %s: found %zu values, expected one for each of %d layers", s->file, place,
                       pattern.n, c->n_layers);
     else if (!status && pattern.kind != META_ABSENT && pattern.kind != META_ARRAY)
         status = config_wrong_value(f, s->file, place, pattern, "an integer or an array");
 
-    c->sliding_window = window;
-    for (int l = 0; !status && l < c->n_layers; l++) {
+    c->has_layer_types = pattern.kind != META_ABSENT;
+    for (int l = 0; c->has_layer_types && !status && l < c->n_layers; l++) {
         bool sliding = period == 0 || l % period < period - 1;
         snprintf(element, sizeof element, "%s[%d]", pattern_name, l);
         if (pattern.kind == META_ARRAY)
             status = config_bool(s->file, config_key_place(s, element, place), meta_element(pattern, (size_t)l),
                                  &sliding, f);
-        c->layers[l].mixer.window = sliding ? window : 0;
+        c->layers[l].listed = sliding ? LISTED_SLIDING : LISTED_FULL;
     }
     return status;
 }
 
-static sluice_status read_dense_layers(struct model_config *c, const struct key_source *plain, struct failure *f)
+/* In families whose windows llama.cpp does not know, the keys mean what they say: all layers slide, or those of the
+ * pattern. */
+static void place_windows(struct model_config *c)
+{
+    if (c->arch->gguf_peer_limits & PEERS_HAVE_WINDOWS) return;
+    for (int l = 0; l < c->n_layers; l++) {
+        bool sliding = !c->has_layer_types || c->layers[l].listed == LISTED_SLIDING;
+        if (c->layers[l].mixer.kind == MIX_GQA) c->layers[l].mixer.window = sliding ? c->sliding_window : 0;
+    }
+}
+
+static sluice_status read_dense_layers(struct model_config *c, const struct key_source *s, struct failure *f)
 {
     static const char name[] = "sluice.dense_layers";
     char place[KEY_PLACE_BYTES];
-    struct meta list = config_key_value(plain, name);
-    config_key_place(plain, name, place);
+    struct meta list = config_key_value(s, name);
+    config_key_place(s, name, place);
     if (list.kind == META_ABSENT) return SLUICE_OK;
-    if (list.kind != META_ARRAY) return config_wrong_value(f, plain->file, place, list, "an array of layer numbers");
+    if (list.kind != META_ARRAY) return config_wrong_value(f, s->file, place, list, "an array of layer numbers");
     for (size_t i = 0; i < list.n; i++) {
         int l = 0;
-        sluice_status s = config_int(plain->file, place, meta_element(list, i), 0, c->n_layers - 1, &l, f);
-        if (s) return s;
+        sluice_status status = config_int(s->file, place, meta_element(list, i), 0, c->n_layers - 1, &l, f);
+        if (status) return status;
         c->layers[l].listed_dense = true;
     }
+    c->has_dense_list = true;
     return SLUICE_OK;
 }
+
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 static bool has_tensor(const struct archive *a, int l, const char *name)
 {
@@ -360,14 +355,24 @@ static bool has_tensor(const struct archive *a, int l, const char *name)
     return archive_find(a, full) != NULL;
 }
 
+/* What tensors say that no key says, for derive(). */
+static void find_tensors(struct model_config *c, const struct archive *a)
+{
+    c->moe_enabled = c->n_experts > 0;
+    for (int l = 0; l < c->n_layers; l++) {
+        c->use_expert_bias |= has_tensor(a, l, "exp_probs_b.bias") || has_tensor(a, l, "exp_probs_b");
+        c->k_is_v |= has_tensor(a, l, "attn_k.weight") && !has_tensor(a, l, "attn_v.weight");
+    }
+}
+
 /* No key speaks of biases: a layer has those whose tensors are there (and those without which its family does not
  * work, so that they are missed when they are not). */
 static void find_biases(struct model_config *c, const struct archive *a)
 {
     for (int l = 0; l < c->n_layers; l++) {
         struct layer_config *layer = &c->layers[l];
-        layer->mixer.qkv_bias |= has_tensor(a, l, "attn_q.bias");
-        layer->mixer.output_bias |= has_tensor(a, l, "attn_output.bias");
+        if (layer->mixer.kind == MIX_GQA) layer->mixer.qkv_bias |= has_tensor(a, l, "attn_q.bias");
+        if (layer->mixer.kind == MIX_GQA) layer->mixer.output_bias |= has_tensor(a, l, "attn_output.bias");
         if (layer->ffn.kind == FFN_DENSE) layer->ffn.bias |= has_tensor(a, l, "ffn_gate.bias");
     }
 }
@@ -379,31 +384,35 @@ static sluice_status check_widths(const struct model_config *c, const struct key
     for (int l = 0; l < c->n_layers; l++) {
         const struct ffn *ffn = &c->layers[l].ffn;
         const char *missing = NULL;
-        if (ffn->shared != SHARED_NONE && ffn->shared_intermediate_size == 0)
-            missing = "expert_shared_feed_forward_length";
-        if (ffn->intermediate_size == 0)
-            missing = ffn->kind == FFN_MOE ? "expert_feed_forward_length" : "feed_forward_length";
+        if (ffn->shared != SHARED_NONE && ffn->shared_size == 0) missing = "expert_shared_feed_forward_length";
+        if (ffn_has_experts(ffn) && ffn->expert_size == 0) missing = "expert_feed_forward_length";
+        if (ffn_has_mlp(ffn) && ffn->intermediate_size == 0) missing = "feed_forward_length";
         if (missing) return fail(f, SLUICE_FORMAT, "%s: %s: missing", s->file, config_key_place(s, missing, place));
     }
     return SLUICE_OK;
 }
 
-static sluice_status read_layers(struct model_config *c, const struct key_source *s, const struct key_source *plain,
+static sluice_status read_layers(struct model_config *c, const struct key_source *s, const struct field_names *names,
                                  struct failure *f)
 {
     /* older converters left these widths out */
     if (c->moe_intermediate_size == 0 && c->top_k > 0) c->moe_intermediate_size = c->intermediate_size / c->top_k;
     if (c->shared_intermediate_size == 0) c->shared_intermediate_size = c->intermediate_size;
     c->decoder_sparse_step = 1;
-    bool norm = c->norm_topk_prob;
-    sluice_status status = read_dense_layers(c, plain, f);
+    find_tensors(c, s->archive);
+    sluice_status status = read_window(c, s, f);
+    if (!status) status = config_layer_types(c, s, names->layer_types, f);
+    if (!status) status = read_dense_layers(c, s, f);
     if (!status) status = c->arch->derive(c, f);
     if (!status) status = check_widths(c, s, f);
+    if (!status) status = check_kv_heads(c, s, f);
     if (status) return status;
-    if (c->n_experts > 0 && norm != c->norm_topk_prob)
-        return unsupported_key(f, s, "expert_weights_norm", c->norm_topk_prob ? "true" : "false");
+    struct meta norm = config_key_value(s, "expert_weights_norm");
+    if (c->n_experts > 0 && norm.kind == META_BOOL && norm.boolean != c->norm_topk_prob)
+        return gguf_unsupported_key(f, s, "expert_weights_norm", c->norm_topk_prob ? "true" : "false");
     find_biases(c, s->archive);
-    return read_window(c, s, f);
+    place_windows(c);
+    return config_check_layers(c, s, names, f);
 }
 
 /* ---- vocabulary -------------------------------------------------------------------------------------------------- */
@@ -433,20 +442,30 @@ static bool is_no_token(struct meta value)
            (value.kind == META_INT && (value.integer == -1 || value.integer == (int64_t)UINT32_MAX));
 }
 
+static bool has_text(struct meta tokens, const char *text)
+{
+    bool has = false;
+    for (size_t i = 0; i < tokens.n && !has; i++) has = gguf_is_text(meta_element(tokens, i), text);
+    return has;
+}
+
 /* Files name one end token, but chat models end their turns with others: those are known by their text, as other
- * programs know them. */
+ * programs know them. In the format of gpt-oss, which ends with "<|return|>" and "<|call|>", messages end with "<|end|>"
+ * and the next one follows. */
 static void add_end_texts(struct model_config *c, const struct key_source *plain, struct failure *f)
 {
     static const char *const texts[] = {
-        "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "<end_of_turn>",
+        "<|end|>",       "<|eot_id|>",    "<|eom_id|>", "<|im_end|>", "<|end_of_text|>",
+        "<|endoftext|>", "<end_of_turn>", "<turn|>",    "<|return|>", "<|call|>",
     };
     struct meta tokens = config_key_value(plain, "tokenizer.ggml.tokens");
     if (tokens.kind != META_ARRAY) return;
+    const size_t first = has_text(tokens, "<|return|>") && has_text(tokens, "<|call|>");
     for (size_t i = 0; i < tokens.n && i < (size_t)c->vocab_size; i++) {
         struct meta token = meta_element(tokens, i);
         if (token.kind != META_STRING || token.n < 2 || token.string[0] != '<') continue;
-        for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
-            if (is_text(token, texts[j]) && c->n_end_tokens < MAX_END_TOKENS)
+        for (size_t j = first; j < sizeof texts / sizeof *texts; j++)
+            if (gguf_is_text(token, texts[j]) && c->n_end_tokens < MAX_END_TOKENS)
                 config_add_end_token(c, plain->file, "", (struct meta){.kind = META_INT, .integer = (int64_t)i}, f);
     }
 }
@@ -492,7 +511,7 @@ static sluice_status read_sampling(const struct key_source *plain, const char *n
                                    struct failure *f)
 {
     double number = (double)*out;
-    sluice_status s = read_number(plain, name, min, max, &number, f);
+    sluice_status s = gguf_read_number(plain, name, min, max, &number, f);
     if (!s) *out = (float)number;
     return s;
 }
@@ -523,13 +542,25 @@ static sluice_status read_generation(struct generation_config *g, const struct k
 static sluice_status read_rest(struct model_config *c, struct generation_config *g, const struct key_source *s,
                                const struct key_source *plain, struct failure *f)
 {
-    static const struct field_names names = {"embedding_length", "attention.head_count", "attention.key_length",
-                                             "expert_used_count"};
-    sluice_status status = config_keys(c, s, c->arch->gguf_keys, f);
+    static const struct field_names names = {
+        .hidden_size = "embedding_length",
+        .n_heads = "attention.head_count",
+        .n_kv_heads = "attention.head_count_kv",
+        .head_dim = "attention.key_length",
+        .n_rot = "rope.dimension_count",
+        .top_k = "expert_used_count",
+        .n_group = "expert_group_count",
+        .topk_group = "expert_group_used_count",
+        .n_value_heads = "ssm.time_step_rank",
+        .layer_types = "sluice.layer_types",
+    };
+    sluice_status status = read_kv_heads(c, s, f);
+    if (!status) status = config_keys(c, s, c->arch->gguf_keys, f);
+    if (!status && c->kv_lora_rank > 0) status = read_latent_sizes(c, s, f);
     if (!status) status = config_check_fields(c, s, &names, f);
     if (!status) status = check_foreign_keys(c, s, f);
-    if (!status) status = read_rope(c, s, plain, f);
-    if (!status) status = read_layers(c, s, plain, f);
+    if (!status) status = gguf_read_rope(c, s, f);
+    if (!status) status = read_layers(c, s, &names, f);
     if (!status) status = find_vocab_size(c, s, plain, f);
     if (!status) status = read_tokens(c, plain, f);
     if (!status) status = read_generation(g, plain, f);
@@ -544,10 +575,10 @@ sluice_status config_read_gguf(struct model_config *c, struct generation_config 
     sluice_status status = find_arch(c, &plain, f);
     if (status) return status;
     const struct key_source source = {a, DOCUMENT_GGUF, archive_name(a), c->arch->gguf_arch};
-    status = config_keys(c, &source, gguf_common_keys, f);
+    status = read_n_layers(c, &source, f);
+    if (!status) status = config_keys(c, &source, gguf_common_keys, f);
+    if (!status) status = config_make_layers(c, plain.file, f);
     if (status) return status;
-    c->layers = memory_calloc((size_t)c->n_layers, sizeof *c->layers);
-    if (!c->layers) return fail(f, SLUICE_MEMORY, "%s: no memory for %d layers", plain.file, c->n_layers);
     status = read_rest(c, g, &source, &plain, f);
     if (status) config_free(c);
     return status;

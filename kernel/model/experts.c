@@ -1,5 +1,6 @@
 /* The mixture of experts: x += sum over the chosen experts e of p_e E_e(h), E(h) = Wdown(silu(Wgate h) * Wup h), plus
- * the shared expert where the model has one (Shazeer 2017; Dai 2024).
+ * the shared expert where the model has one (Shazeer 2017; Dai 2024). Some families have another activation than silu,
+ * or a bias behind each matrix, which is then inside the sum.
  *
  * Decode and prefill are the same code. The router sorts (row, expert) pairs into slots by expert; each expert's rows
  * are packed together; then two waves of pieces that threads take from a counter:
@@ -55,7 +56,7 @@ static unsigned char *pack_experts(const struct model *m, struct workspace *ws, 
 }
 
 /* gate = silu(Wgate x) * Wup x for one tile of outputs. */
-static void gate_up_tile(struct workspace *ws, const struct weight *gate, const struct weight *up,
+static void gate_up_tile(struct workspace *ws, const struct ffn *f, const struct weight *gate, const struct weight *up,
                          const struct operand *gate_in, const struct operand *up_in, float *gate_out, float *up_out,
                          ptrdiff_t ld, int tile, struct thread *t)
 {
@@ -63,7 +64,7 @@ static void gate_up_tile(struct workspace *ws, const struct weight *gate, const 
     product(gate_out, ld, gate, gate_in, begin, end, own_scratch(ws, t));
     product(up_out, ld, up, up_in, begin, end, own_scratch(ws, t));
     for (int i = 0; i < gate_in->m; i++)
-        ws->ops.silu_mul(gate_out + i * ld + begin, gate_out + i * ld + begin, up_out + i * ld + begin, end - begin);
+        activate(f, &ws->ops, gate_out + i * ld + begin, up_out + i * ld + begin, end - begin);
 }
 
 /* First wave. The shared expert's tiles come first: they have the most rows. */
@@ -72,20 +73,21 @@ static void gate_up(const struct model *m, const struct layer *layer, struct wor
 {
     const struct weight *one = &layer->gate.first, *two = &layer->up.first;
     const struct mlp_weights *s = &layer->shared;
+    const struct ffn *f = &layer->config->ffn;
     const int per_expert = n_tiles(one->n, tile_rows(one, two));
     const int n_shared = shared ? n_tiles(s->gate.n, tile_rows(&s->gate, &s->up)) : 0;
     for (int piece; (piece = team_next(t, COUNTER_GATE_UP)) < n_shared + r->n_used * per_expert;) {
         if (piece < n_shared) {
-            gate_up_tile(ws, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate, ws->shared_up,
+            gate_up_tile(ws, f, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate, ws->shared_up,
                          ws->ld_shared_act, piece, t);
             continue;
         }
         int i = (piece - n_shared) / per_expert, e = r->used[i];
-        struct weight gate = expert_weight(&layer->gate, e), up = expert_weight(&layer->up, e);
+        struct weight gate = bank_weight(&layer->gate, e), up = bank_weight(&layer->up, e);
         struct operand gate_in = expert_operand(m, &gate, r, i, packed);
         struct operand up_in = expert_operand(m, &up, r, i, packed); /* the same bytes: operands_alike */
         ptrdiff_t slot = r->begin[e] * ws->ld_act;
-        gate_up_tile(ws, &gate, &up, &gate_in, &up_in, ws->gate + slot, ws->up + slot, ws->ld_act,
+        gate_up_tile(ws, f, &gate, &up, &gate_in, &up_in, ws->gate + slot, ws->up + slot, ws->ld_act,
                      (piece - n_shared) % per_expert, t);
     }
 }
@@ -120,36 +122,54 @@ static void down(const struct model *m, const struct layer *layer, struct worksp
             memset(ws->branch + i * ws->ld_hidden + begin, 0, (size_t)(end - begin) * sizeof(float));
         for (int i = 0; i < r->n_used; i++) {
             int e = r->used[i];
-            struct weight w = expert_weight(&layer->down, e);
+            struct weight w = bank_weight(&layer->down, e);
             struct operand o = expert_operand(m, &w, r, i, packed);
             add_expert(ws, &w, &o, r->slot_row + r->begin[e], r->slot_weight + r->begin[e], 1, begin, end, t);
         }
         if (shared) add_expert(ws, &layer->shared.down, shared, NULL, ws->shared_switch, 16, begin, end, t);
-        add_branch(ws, n_rows, begin, end);
+        add_branch(layer, ws, n_rows, begin, end);
+    }
+}
+
+/* How much of the shared expert each row gets, to column 0 of shared_switch: all, or sigmoid(w . h), which is the
+ * softmax of (w . h, 0). */
+static void set_switch(const struct layer *layer, struct workspace *ws, int n_rows, const struct operand *o,
+                       struct thread *t)
+{
+    const bool gated = layer->config->ffn.shared == SHARED_GATED;
+    if (gated) product(ws->shared_switch, 16, &layer->shared_switch, o, 0, 1, own_scratch(ws, t));
+    for (int i = 0; i < n_rows; i++) {
+        float *row = ws->shared_switch + i * 16;
+        if (gated) {
+            row[1] = 0;
+            ws->ops.softmax(row, 2);
+        } else {
+            row[0] = 1;
+        }
     }
 }
 
 /* Router logits and the shared expert's switch: small products, rows of outputs dealt out. operands[0] is the router's,
  * [1] and [2] those of the shared expert's gate and up, [3] its switch's. */
 static void score_rows(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                       const float *h, struct operand *operands, struct thread *t)
+                       const float *h, const float *router_h, struct operand *operands, struct thread *t)
 {
+    static const int counts[] = {[SHARED_NONE] = 1, [SHARED_ADDED] = 3, [SHARED_GATED] = MAX_GROUP};
     const struct weight *weights[MAX_GROUP] = {&layer->router, &layer->shared.gate, &layer->shared.up,
                                                &layer->shared_switch};
-    bool shared = layer->config->ffn.shared != SHARED_NONE;
+    const int n_weights = counts[layer->config->ffn.shared], n_first = router_h == h ? n_weights : 1;
     int begin, end;
-    pack_group(m, ws, t, weights, shared ? MAX_GROUP : 1, h, ws->ld_hidden, c->n_rows, operands);
+    pack_group(m, ws, t, weights, n_first, router_h, ws->ld_hidden, c->n_rows, operands);
     if (c->n_rows > 1) team_barrier(t);
     team_range(t, layer->router.n, layer->router.layout->nr, &begin, &end);
     if (begin < end)
         product(ws->routing.scores, ws->ld_experts, &layer->router, &operands[0], begin, end, own_scratch(ws, t));
-    if (shared && t->id == t->n - 1) {
-        product(ws->shared_switch, 16, &layer->shared_switch, &operands[3], 0, 1, own_scratch(ws, t));
-        for (int i = 0; i < c->n_rows; i++) { /* sigmoid(g) is the softmax of (g, 0) */
-            ws->shared_switch[i * 16 + 1] = 0;
-            ws->ops.softmax(ws->shared_switch + i * 16, 2);
-        }
+    if (n_first < n_weights) { /* the shared expert reads other rows, packed to the place of the router's */
+        if (c->n_rows > 1) team_barrier(t);
+        pack_group(m, ws, t, weights + 1, n_weights - 1, h, ws->ld_hidden, c->n_rows, operands + 1);
+        if (c->n_rows > 1) team_barrier(t);
     }
+    if (n_weights > 1 && t->id == t->n - 1) set_switch(layer, ws, c->n_rows, &operands[3], t);
     if (t->id == 0) team_reset_counters(t);
     team_barrier(t);
 }
@@ -162,20 +182,21 @@ static void account(const struct layer *layer, int l, struct workspace *ws, cons
     ws->bytes_read += weight_bytes(&layer->router) + expert * (size_t)r->n_used;
     ws->experts_read += (uint64_t)r->n_used;
     if (layer->config->ffn.shared != SHARED_NONE)
-        ws->bytes_read += weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) +
-                          weight_bytes(&layer->shared.down) + weight_bytes(&layer->shared_switch);
+        ws->bytes_read +=
+            weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) + weight_bytes(&layer->shared.down);
+    if (layer->config->ffn.shared == SHARED_GATED) ws->bytes_read += weight_bytes(&layer->shared_switch);
     for (int i = 0; c->is_decode && i < r->n_used; i++) ws->touched[l * ws->n_experts + r->used[i]] = 1;
 }
 
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
-             const float *h, struct thread *t)
+             const float *h, const float *router_h, struct thread *t)
 {
     const struct router *config = &layer->config->router;
     const bool has_shared = layer->config->ffn.shared != SHARED_NONE;
     const struct weight *shared_down[1] = {&layer->shared.down};
     struct operand operands[MAX_GROUP], shared_operand;
 
-    score_rows(m, layer, ws, c, h, operands, t);
+    score_rows(m, layer, ws, c, h, router_h, operands, t);
     struct routing *r = route(layer, ws, c->n_rows, t);
     observe(c, t, SEE_ROUTER_SCORES, l, r->scores, ws->ld_experts, config->n_experts);
     observe(c, t, SEE_EXPERTS, l, r->experts, config->top_k, config->top_k);

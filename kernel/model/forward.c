@@ -12,33 +12,72 @@
 
 #include <math.h>
 
-/* x = E[token] */
+/* x = E[token] * embedding_scale */
 static void embed_tokens(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     int begin, end;
     team_range(t, c->n_rows, 1, &begin, &end);
-    for (int i = begin; i < end; i++)
-        m->embedding.layout->get_row(ws->x + i * ws->ld_hidden, m->embedding.data, c->rows[i].token,
-                                     m->config.hidden_size);
+    for (int i = begin; i < end; i++) {
+        float *x = ws->x + i * ws->ld_hidden;
+        m->embedding.layout->get_row(x, m->embedding.data, c->rows[i].token, m->config.hidden_size);
+        if (m->config.embedding_scale != 1) ws->ops.scale(x, m->config.embedding_scale, m->config.hidden_size);
+    }
     team_barrier(t);
 }
 
-/* h = rms_norm(x) * weight. One row: every thread makes its own copy, which is cheaper than waiting for one. */
+/* y = rms_norm(x) * weight, of one row. */
+static void norm_row(const struct model *m, const struct workspace *ws, float *y, const float *x, const float *weight)
+{
+    ws->ops.rms_norm(y, x, weight, m->config.hidden_size, m->config.rms_norm_eps);
+}
+
+/* out = rms_norm(x) * weight * factor. One row: every thread makes its own copy, which is cheaper than waiting. */
+static const float *norm_into(float *out, float *own, const struct model *m, const float *weight, float factor,
+                              const struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    int begin = 0, end = 1;
+    float *y = own + t->id * ws->ld_hidden;
+    if (c->n_rows > 1) {
+        team_range(t, c->n_rows, 1, &begin, &end);
+        y = out;
+    }
+    for (int i = begin; i < end; i++) {
+        norm_row(m, ws, y + i * ws->ld_hidden, ws->x + i * ws->ld_hidden, weight);
+        if (factor != 1) ws->ops.scale(y + i * ws->ld_hidden, factor, m->config.hidden_size);
+    }
+    if (c->n_rows > 1) team_barrier(t);
+    return y;
+}
+
+/* h = rms_norm(x) * weight */
 static const float *norm(const struct model *m, const float *weight, struct workspace *ws, const struct chunk *c,
                          struct thread *t)
 {
-    const int n = m->config.hidden_size;
-    if (c->n_rows == 1) {
-        float *own = ws->own_h + t->id * ws->ld_hidden;
-        ws->ops.rms_norm(own, ws->x, weight, n, m->config.rms_norm_eps);
-        return own;
-    }
+    return norm_into(ws->h, ws->own_h, m, weight, 1, ws, c, t);
+}
+
+/* What the router reads: h, or x with a norm of its own (Gemma 4). */
+static const float *router_input(const struct model *m, const struct layer *layer, struct workspace *ws,
+                                 const struct chunk *c, const float *h, struct thread *t)
+{
+    if (layer->config->router.input == INPUT_NORMED) return h;
+    const float factor = (float)(1 / sqrt((double)m->config.hidden_size));
+    return norm_into(ws->router_in, ws->own_router_in, m, layer->router_scale, factor, ws, c, t);
+}
+
+/* x += rms_norm(branch) * weight, where the block has left that to us (Gemma 2). */
+static void add_normed_branch(const struct model *m, const struct layer *layer, const float *weight,
+                              struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    if (!layer->config->post_norms) return;
     int begin, end;
     team_range(t, c->n_rows, 1, &begin, &end);
-    for (int i = begin; i < end; i++)
-        ws->ops.rms_norm(ws->h + i * ws->ld_hidden, ws->x + i * ws->ld_hidden, weight, n, m->config.rms_norm_eps);
+    for (int i = begin; i < end; i++) {
+        float *branch = ws->branch + i * ws->ld_hidden;
+        norm_row(m, ws, branch, branch, weight);
+        ws->ops.add(ws->x + i * ws->ld_hidden, branch, m->config.hidden_size);
+    }
     team_barrier(t);
-    return ws->h;
 }
 
 static void mix_tokens(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
@@ -46,8 +85,32 @@ static void mix_tokens(const struct model *m, const struct layer *layer, int l, 
 {
     switch (layer->config->mixer.kind) {
     case MIX_GQA: attention_gqa(m, layer, l, ws, c, h, t); break;
+    case MIX_MLA: attention_mla(m, layer, l, ws, c, h, t); break;
+    case MIX_DELTA: delta_net(m, layer, l, ws, c, h, t); break;
+    case MIX_CONV: short_conv(m, layer, l, ws, c, h, t); break;
     }
+    add_normed_branch(m, layer, layer->mixer_post_norm, ws, c, t);
     observe(c, t, SEE_ATTENTION, l, ws->branch, ws->ld_hidden, m->config.hidden_size);
+}
+
+/* branch = rms_norm(mlp(h)) * w + rms_norm(experts(h')) * w', both read x, each through a norm of its own (Gemma 4). A
+ * thread normalises the same rows each time, so nobody waits for them. */
+static void mlp_beside_experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
+                               const struct chunk *c, const float *h, struct thread *t)
+{
+    const ptrdiff_t ld = ws->ld_hidden;
+    int begin, end;
+    team_range(t, c->n_rows, 1, &begin, &end);
+
+    mlp(m, layer, ws, c, h, t);
+    for (int i = begin; i < end; i++) norm_row(m, ws, ws->beside + i * ld, ws->branch + i * ld, layer->mlp_post_norm);
+
+    h = norm(m, layer->moe_norm, ws, c, t);
+    experts(m, layer, l, ws, c, h, router_input(m, layer, ws, c, h, t), t);
+    for (int i = begin; i < end; i++) {
+        norm_row(m, ws, ws->branch + i * ld, ws->branch + i * ld, layer->moe_post_norm);
+        ws->ops.add(ws->branch + i * ld, ws->beside + i * ld, m->config.hidden_size);
+    }
 }
 
 static void feed_forward(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
@@ -55,9 +118,23 @@ static void feed_forward(const struct model *m, const struct layer *layer, int l
 {
     switch (layer->config->ffn.kind) {
     case FFN_DENSE: mlp(m, layer, ws, c, h, t); break;
-    case FFN_MOE: experts(m, layer, l, ws, c, h, t); break;
+    case FFN_MOE: experts(m, layer, l, ws, c, h, router_input(m, layer, ws, c, h, t), t); break;
+    case FFN_DENSE_AND_MOE: mlp_beside_experts(m, layer, l, ws, c, h, t); break;
     }
+    add_normed_branch(m, layer, layer->ffn_post_norm, ws, c, t);
     observe(c, t, SEE_FFN, l, ws->branch, ws->ld_hidden, m->config.hidden_size);
+}
+
+/* x *= layer_scale, one number (Gemma 4). */
+static void scale_layer(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
+                        struct thread *t)
+{
+    if (!layer->config->layer_scale) return;
+    int begin, end;
+    team_range(t, c->n_rows, 1, &begin, &end);
+    for (int i = begin; i < end; i++)
+        ws->ops.scale(ws->x + i * ws->ld_hidden, *layer->layer_scale, m->config.hidden_size);
+    team_barrier(t);
 }
 
 /* Copies the outputs [begin, end) of one row's logits to whoever wants them, looking for NaN and infinity. */
@@ -71,7 +148,7 @@ static void deliver_logits(struct workspace *ws, const float *logits, float *out
     if (!finite) atomic_store_explicit(&ws->not_finite, true, memory_order_relaxed);
 }
 
-/* logits = head . rms_norm(x), for the rows that want them, LOGIT_ROWS at a time. */
+/* logits = head . rms_norm(x), capped if the model says so, for the rows that want them, LOGIT_ROWS at a time. */
 static void compute_logits(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     const int n = m->config.hidden_size, vocab_size = m->config.vocab_size;
@@ -96,8 +173,12 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
         }
         team_barrier(t);
         product(ws->logits, ws->ld_vocab, &m->head, &o, begin, end, own_scratch(ws, t));
-        for (int j = 0; j < n_rows; j++)
-            deliver_logits(ws, ws->logits + j * ws->ld_vocab, c->rows[rows[j]].logits, begin, end);
+        for (int j = 0; j < n_rows; j++) {
+            float *logits = ws->logits + j * ws->ld_vocab;
+            if (m->config.final_softcap > 0 && begin < end)
+                ws->ops.softcap(logits + begin, m->config.final_softcap, end - begin);
+            deliver_logits(ws, logits, c->rows[rows[j]].logits, begin, end);
+        }
         if (see_all) {
             struct chunk seen = *c;
             seen.rows = c->rows + rows[0];
@@ -133,6 +214,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
 
         h = norm(m, layer->ffn_norm, ws, c, t);
         feed_forward(m, layer, l, ws, c, h, t); /* x += mlp(h), or x += sum over experts p_e E_e(h) */
+        scale_layer(m, layer, ws, c, t);
 
         observe(c, t, SEE_HIDDEN, l, ws->x, ws->ld_hidden, m->config.hidden_size);
         if (ws->cancelled[l % 2]) return;
@@ -141,8 +223,16 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
     compute_logits(m, ws, c, t);
 }
 
-void add_branch(struct workspace *ws, int n_rows, int begin, int end)
+int chunk_run_end(const struct chunk *c, int first)
 {
+    int end = first + 1;
+    while (end < c->n_rows && c->rows[end].cache == c->rows[first].cache) end++;
+    return end;
+}
+
+void add_branch(const struct layer *layer, struct workspace *ws, int n_rows, int begin, int end)
+{
+    if (layer->config->post_norms) return;
     for (int i = 0; i < n_rows; i++)
         ws->ops.add(ws->x + i * ws->ld_hidden + begin, ws->branch + i * ws->ld_hidden + begin, end - begin);
 }

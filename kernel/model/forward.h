@@ -43,22 +43,39 @@ struct chunk {
  * they are wanted. ws->cancelled and ws->not_finite tell how it ended. */
 void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t);
 
-/* ---- the blocks of a layer; each writes ws->branch and adds it into ws->x, and ends with a barrier --------------- */
+/* ---- the blocks of a layer; each writes ws->branch, calls add_branch, and ends with a barrier -------------------- */
 
 /* h: the normalised rows, [n_rows, ld_hidden]; this thread's own copy when n_rows == 1. */
 void attention_gqa(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
                    const float *h, struct thread *t);
+void attention_mla(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
+                   const float *h, struct thread *t);
+/* Read and write the state of each session in the order of its rows. */
+void delta_net(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
+               const float *h, struct thread *t);
+void short_conv(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
+                const float *h, struct thread *t);
+/* ws->branch = layer->o * ws->mixed, the last step of every mixer. */
+void project_output(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
+                    struct thread *t);
 void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
          struct thread *t);
+/* router_h: what the router reads, usually h. */
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
-             const float *h, struct thread *t);
+             const float *h, const float *router_h, struct thread *t);
 
 /* Scores, selects and weighs the experts of every row. logits: [n_rows, ld_experts] of the router, on return the
  * scores. Ends without a barrier when n_rows == 1 (every thread has its own result), with one otherwise. */
 struct routing *route(const struct layer *layer, struct workspace *ws, int n_rows, struct thread *t);
 
-/* x[i] += branch[i] for the outputs [begin, end) of all rows. */
-void add_branch(struct workspace *ws, int n_rows, int begin, int end);
+/* The end of the run of rows from `first` on that belong to one session. */
+int chunk_run_end(const struct chunk *c, int first);
+
+/* gate[i] = act(gate[i]) * up[i], n >= 0: what stands between an expert's first two matrices and its third. */
+void activate(const struct ffn *f, const struct ops *ops, float *gate, const float *up, int n);
+
+/* x[i] += branch[i] for the outputs [begin, end) of all rows; nothing where forward() has to normalise branch first. */
+void add_branch(const struct layer *layer, struct workspace *ws, int n_rows, int begin, int end);
 
 /* Shows rows to the observer, if it wants them; a barrier before and after, none if not wanted. */
 void observe(const struct chunk *c, struct thread *t, enum observation what, int layer, const void *data, ptrdiff_t ld,

@@ -21,26 +21,52 @@ struct weight {
     enum dtype file_dtype; /* before bind_options.convert */
 };
 
-struct expert_bank { /* n_experts equal matrices, one after the other */
+struct bank { /* n_matrices equal matrices, one after the other: of experts or of heads */
     struct weight first;
-    size_t stride; /* bytes from one expert to the next */
-    int n_experts;
+    size_t stride; /* bytes from one matrix to the next; their biases are first.n floats apart */
+    int n_matrices;
 };
 
 struct mlp_weights {
     struct weight gate, up, down; /* [intermediate, hidden] twice, [hidden, intermediate] */
 };
 
+struct mla_weights {
+    struct weight q_a, kv_a;          /* [q_lora_rank, hidden], [kv_lora_rank + n_rot, hidden] */
+    const float *q_a_norm, *kv_a_norm;
+    struct bank k_b;   /* per head [nope, kv_lora_rank]: latent -> keys, the expanded form */
+    struct bank k_b_t; /* per head [kv_lora_rank, nope]: query -> latent, the absorbed form */
+    struct bank v_b;   /* per head [v_head_dim, kv_lora_rank] */
+};
+
+struct delta_weights {
+    struct weight qkv, z; /* [2 * key width + value width, hidden], [value width, hidden] */
+    struct weight ba, b, a; /* [2 * n_value_heads, hidden], or twice [n_value_heads, hidden] */
+    const float *decay;   /* [n_value_heads] -exp(A_log) */
+    const float *dt_bias; /* [n_value_heads] */
+    const float *norm;    /* [v_head_dim] */
+};
+
 struct layer {
     const struct layer_config *config;
     const float *mixer_norm, *ffn_norm; /* [hidden_size] */
-    struct weight q, k, v, o;
+    const float *mixer_post_norm, *ffn_post_norm, *layer_scale; /* [hidden_size], and [1]; or NULL */
+    struct weight q, k, v;  /* attention; q of MLA reads the query's latent where there is one */
+    struct weight o;        /* of every mixer */
     const float *q_norm, *k_norm; /* as mixer.qk_norm says; or NULL */
-    struct mlp_weights dense;     /* FFN_DENSE */
-    struct weight router;         /* FFN_MOE: [n_experts, hidden_size] */
-    struct expert_bank gate, up, down;
+    const float *sinks;     /* [n_heads], or NULL */
+    struct mla_weights mla;
+    struct delta_weights delta;
+    const float *conv;      /* delta, conv: taps [conv_kernel, channels], oldest first */
+    struct weight conv_in;  /* conv: [3 * hidden, hidden]: b, c, u */
+    struct mlp_weights dense;
+    const float *mlp_post_norm, *moe_norm, *moe_post_norm; /* FFN_DENSE_AND_MOE */
+    struct weight router;   /* [n_experts, hidden_size] */
+    const float *selection_bias, *expert_scale; /* [n_experts], or NULL */
+    const float *router_scale;                  /* [hidden_size], or NULL */
+    struct bank gate, up, down;
     struct mlp_weights shared;    /* if there is a shared expert */
-    struct weight shared_switch;  /* [1, hidden_size] */
+    struct weight shared_switch;  /* [1, hidden_size], SHARED_GATED */
 };
 
 struct model {
@@ -76,12 +102,24 @@ void model_free(struct model *m);
  * blocks of about that size fit. Embedding and head become Q6_K at least: an error there meets every token. */
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as);
 
-static inline struct weight expert_weight(const struct expert_bank *bank, int e)
+static inline struct weight bank_weight(const struct bank *bank, int i)
 {
     struct weight w = bank->first;
-    w.data = (const char *)bank->first.data + bank->stride * (size_t)e;
+    w.data = (const char *)bank->first.data + bank->stride * (size_t)i;
+    if (w.bias) w.bias += (size_t)i * (size_t)w.n;
     return w;
 }
+
+/* Every matrix of a layer, with a name for people. Banks stand as their first matrix, `count` times; what the layer does
+ * not have has no layout. */
+struct named_weight {
+    const char *name;
+    enum tensor_role role;
+    const struct weight *weight;
+    int count;
+};
+enum { WEIGHTS_PER_LAYER = 26 };
+void model_list_layer(const struct layer *layer, struct named_weight out[WEIGHTS_PER_LAYER]);
 
 /* ---- report ------------------------------------------------------------------------------------------------------ */
 

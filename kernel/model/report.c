@@ -25,33 +25,79 @@ static void put(struct line *line, const char *format, ...)
     if (n > 0) line->n += (size_t)n;
 }
 
-static void put_mixer(struct line *line, const struct mixer *mixer)
+static void put_rope(struct line *line, const struct rope_config *r, int head_dim)
 {
-    static const char *const norms[] = {"", ", qk-norm per head", ", qk-norm over full width"};
-    put(line, "attention %d heads / %d kv x %d%s", mixer->n_heads, mixer->n_kv_heads, mixer->head_dim,
-        norms[mixer->qk_norm]);
-    if (mixer->qkv_bias) put(line, ", qkv bias");
-    if (mixer->output_bias) put(line, ", output bias");
-    if (mixer->clip_qkv > 0) put(line, ", clip %g", (double)mixer->clip_qkv);
-    if (mixer->window) put(line, ", window %d", mixer->window);
+    static const char *const names[] = {"", " linear", " llama3", " yarn", " proportional"};
+    put(line, ", rope %g%s", r->theta, names[r->scaling]);
+    if (r->scaling == ROPE_PROPORTIONAL)
+        put(line, " x%g", r->partial);
+    else if (r->scaling != ROPE_DEFAULT)
+        put(line, " x%g", r->factor);
+    if (r->n_rot < head_dim) put(line, " on %d", r->n_rot);
 }
 
-static void put_rope(struct line *line, const struct rope_config *r)
+static void put_attention(struct line *line, const struct mixer *mixer, const struct rope_config *rope)
 {
-    static const char *const names[] = {"", " linear", " llama3", " yarn"};
-    put(line, ", rope %g%s", r->theta, names[r->scaling]);
-    if (r->scaling != ROPE_DEFAULT) put(line, " x%g", r->factor);
+    static const char *const norms[] = {"", ", qk-norm per head", ", qk-norm over full width"};
+    if (mixer->kind == MIX_MLA) {
+        put(line, "latent attention %d heads x %d / v %d, kv latent %d", mixer->n_heads, mixer->head_dim,
+            mixer->v_head_dim, mixer->kv_lora_rank);
+        if (mixer->q_lora_rank) put(line, ", q latent %d", mixer->q_lora_rank);
+    } else {
+        put(line, "attention %d heads / %d kv x %d%s", mixer->n_heads, mixer->n_kv_heads, mixer->head_dim,
+            norms[mixer->qk_norm]);
+    }
+    if (mixer->v_norm) put(line, ", v-norm");
+    if (mixer->v_is_k) put(line, ", v is k");
+    if (mixer->qkv_bias) put(line, ", qkv bias");
+    if (mixer->output_bias) put(line, ", output bias");
+    if (mixer->output_gate) put(line, ", output gate");
+    if (mixer->sinks) put(line, ", sinks");
+    if (mixer->softcap > 0) put(line, ", softcap %g", (double)mixer->softcap);
+    if (mixer->clip_qkv > 0) put(line, ", clip %g", (double)mixer->clip_qkv);
+    if (mixer->window) put(line, ", window %d", mixer->window);
+    put_rope(line, rope, mixer->head_dim);
+}
+
+static void put_mixer(struct line *line, const struct mixer *mixer, const struct model_config *c)
+{
+    switch (mixer->kind) {
+    case MIX_GQA:
+    case MIX_MLA: put_attention(line, mixer, &c->rope[mixer->rope]); break;
+    case MIX_DELTA:
+        put(line, "gated delta %d key / %d value heads x %d", mixer->n_key_heads, mixer->n_value_heads,
+            mixer->head_dim);
+        if (mixer->v_head_dim != mixer->head_dim) put(line, " / v %d", mixer->v_head_dim);
+        put(line, ", convolution over %d", mixer->conv_kernel);
+        break;
+    case MIX_CONV: put(line, "gated convolution over %d", mixer->conv_kernel); break;
+    }
+}
+
+static void put_router(struct line *line, const struct router *r)
+{
+    put(line, ", %s", r->score == SCORE_SIGMOID ? "sigmoid" : "softmax");
+    if (r->bias) put(line, ", bias");
+    if (r->selection_bias) put(line, ", selection bias");
+    if (r->n_group > 1) put(line, ", %d of %d groups", r->topk_group, r->n_group);
+    if (r->normalise) put(line, ", renormalised");
+    if (r->scale != 1) put(line, ", scale %g", (double)r->scale);
+    if (r->expert_scale) put(line, ", scale per expert");
 }
 
 static void put_ffn(struct line *line, const struct layer_config *c)
 {
-    if (c->ffn.kind == FFN_DENSE) {
-        put(line, " | mlp x %d silu", c->ffn.intermediate_size);
-        return;
-    }
-    put(line, " | %d of %d experts x %d silu, softmax%s", c->router.top_k, c->router.n_experts,
-        c->ffn.intermediate_size, c->router.normalise ? ", renormalised" : "");
-    if (c->ffn.shared == SHARED_GATED) put(line, " + gated shared expert x %d", c->ffn.shared_intermediate_size);
+    static const char *const activations[] = {"silu", "gelu", "clamped swiglu"};
+    const struct ffn *f = &c->ffn;
+    const char *activation = activations[f->activation];
+    if (ffn_has_mlp(f)) put(line, " | mlp x %d %s%s", f->intermediate_size, activation, f->bias ? ", bias" : "");
+    if (!ffn_has_experts(f)) return;
+    put(line, " %c %d of %d experts x %d %s", ffn_has_mlp(f) ? '+' : '|', c->router.top_k, c->router.n_experts,
+        f->expert_size, activation);
+    if (f->expert_bias) put(line, " with bias");
+    put_router(line, &c->router);
+    if (f->shared != SHARED_NONE)
+        put(line, " + %sshared expert x %d", f->shared == SHARED_GATED ? "gated " : "", f->shared_size);
 }
 
 void model_describe_layer(const struct model *m, int layer, char *out, size_t cap)
@@ -59,37 +105,40 @@ void model_describe_layer(const struct model *m, int layer, char *out, size_t ca
     struct line line = {out, cap, 0};
     const struct layer_config *c = &m->config.layers[layer];
     if (cap) out[0] = 0;
-    put_mixer(&line, &c->mixer);
-    put_rope(&line, &m->config.rope);
+    put_mixer(&line, &c->mixer, &m->config);
     put_ffn(&line, c);
+    if (c->post_norms || c->layer_scale)
+        put(&line, " | %s%s%s", c->post_norms ? "post norms" : "", c->post_norms && c->layer_scale ? ", " : "",
+            c->layer_scale ? "layer scale" : "");
 }
 
 /* ---- groups of equal matrices ----------------------------------------------------------------------------------- */
 
-/* Every matrix of one layer with its name; banks count n_experts times. */
-struct named_weight {
-    const char *name;
-    enum tensor_role role;
-    const struct weight *weight;
-    int count;
-};
-
-enum { WEIGHTS_PER_LAYER = 15 };
-
-static void list_layer(const struct layer *layer, struct named_weight *out)
+void model_list_layer(const struct layer *layer, struct named_weight out[WEIGHTS_PER_LAYER])
 {
     const struct named_weight all[WEIGHTS_PER_LAYER] = {
         {"attention q", ROLE_Q, &layer->q, 1},
         {"attention k", ROLE_K, &layer->k, 1},
         {"attention v", ROLE_V, &layer->v, 1},
         {"attention output", ROLE_O, &layer->o, 1},
+        {"query latent", ROLE_Q_A, &layer->mla.q_a, 1},
+        {"kv latent", ROLE_KV_A, &layer->mla.kv_a, 1},
+        {"latent to key", ROLE_K_B, &layer->mla.k_b.first, layer->mla.k_b.n_matrices},
+        {"query to latent", ROLE_K_B_T, &layer->mla.k_b_t.first, layer->mla.k_b_t.n_matrices},
+        {"latent to value", ROLE_V_B, &layer->mla.v_b.first, layer->mla.v_b.n_matrices},
+        {"delta q, k, v", ROLE_DELTA_QKV, &layer->delta.qkv, 1},
+        {"delta gate", ROLE_DELTA_Z, &layer->delta.z, 1},
+        {"delta b, a", ROLE_DELTA_BA, &layer->delta.ba, 1},
+        {"delta b", ROLE_DELTA_B, &layer->delta.b, 1},
+        {"delta a", ROLE_DELTA_A, &layer->delta.a, 1},
+        {"conv input", ROLE_CONV_IN, &layer->conv_in, 1},
         {"mlp gate", ROLE_GATE, &layer->dense.gate, 1},
         {"mlp up", ROLE_UP, &layer->dense.up, 1},
         {"mlp down", ROLE_DOWN, &layer->dense.down, 1},
         {"router", ROLE_ROUTER, &layer->router, 1},
-        {"expert gate", ROLE_EXPERT_GATE, &layer->gate.first, layer->gate.n_experts},
-        {"expert up", ROLE_EXPERT_UP, &layer->up.first, layer->up.n_experts},
-        {"expert down", ROLE_EXPERT_DOWN, &layer->down.first, layer->down.n_experts},
+        {"expert gate", ROLE_EXPERT_GATE, &layer->gate.first, layer->gate.n_matrices},
+        {"expert up", ROLE_EXPERT_UP, &layer->up.first, layer->up.n_matrices},
+        {"expert down", ROLE_EXPERT_DOWN, &layer->down.first, layer->down.n_matrices},
         {"shared gate", ROLE_SHARED_GATE, &layer->shared.gate, 1},
         {"shared up", ROLE_SHARED_UP, &layer->shared.up, 1},
         {"shared down", ROLE_SHARED_DOWN, &layer->shared.down, 1},
@@ -133,12 +182,12 @@ bool model_describe_group(const struct model *m, int group, char *out, size_t ca
         }
     for (int i = 0; i < WEIGHTS_PER_LAYER; i++) {
         for (int l = 0; l < m->config.n_layers; l++) { /* (i, l) begins a group if no earlier layer is the same */
-            list_layer(&m->layers[l], first);
+            model_list_layer(&m->layers[l], first);
             if (!first[i].weight->layout) continue;
             int count = 0;
             bool seen = false;
             for (int j = 0; j < m->config.n_layers; j++) {
-                list_layer(&m->layers[j], now);
+                model_list_layer(&m->layers[j], now);
                 if (!now[i].weight->layout || !is_same(now[i].weight, first[i].weight)) continue;
                 seen |= j < l;
                 count += now[i].count;
@@ -171,7 +220,7 @@ static uint64_t bytes_as(const struct model *m, enum dtype type)
     int64_t saved = 0;
     for (int i = 0; i < (m->config.tied_embeddings ? 1 : 2); i++) saved += saved_bytes(m, &whole[i], type);
     for (int l = 0; l < m->config.n_layers; l++) {
-        list_layer(&m->layers[l], weights);
+        model_list_layer(&m->layers[l], weights);
         for (int i = 0; i < WEIGHTS_PER_LAYER; i++) saved += saved_bytes(m, &weights[i], type);
     }
     return (uint64_t)((int64_t)m->weight_bytes - saved);

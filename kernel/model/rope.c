@@ -60,22 +60,23 @@ static double scaled_frequency(const struct rope_config *r, int i, int n_rot)
     case ROPE_LINEAR: return frequency / r->factor;
     case ROPE_LLAMA3: return llama3_frequency(r, frequency);
     case ROPE_YARN: return yarn_frequency(r, frequency, i, n_rot);
+    case ROPE_PROPORTIONAL: return i < (int)(r->partial * n_rot / 2) ? frequency / r->factor : 0;
     }
     return frequency;
 }
 
-double rope_llama3_divisor(const struct rope_config *r, int i, int head_dim)
+double rope_llama3_divisor(const struct rope_config *r, int i)
 {
-    double frequency = 1 / pow(r->theta, 2.0 * i / head_dim);
+    double frequency = 1 / pow(r->theta, 2.0 * i / r->n_rot);
     return frequency / llama3_frequency(r, frequency);
 }
 
-void rope_table(const struct rope_config *r, int head_dim, int n_context, float *cosine, float *sine)
+void rope_table(const struct rope_config *r, int n_context, float *cosine, float *sine)
 {
-    int half = head_dim / 2;
+    int half = r->n_rot / 2;
     float magnitude = (float)rope_magnitude(r);
     for (int i = 0; i < half; i++) {
-        float frequency = (float)scaled_frequency(r, i, head_dim);
+        float frequency = (float)scaled_frequency(r, i, r->n_rot);
         for (int position = 0; position < n_context; position++) {
             float angle = (float)position * frequency;
             cosine[position * (long)half + i] = (float)cos((double)angle) * magnitude;

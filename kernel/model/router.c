@@ -1,42 +1,89 @@
-/* The router: which experts a token uses, and how much. One function of five steps - score, (bias), (groups), select,
- * weigh - of which the families here need three; then the rows are sorted by expert.
+/* The router: which experts a token uses, and how much. One function of five steps - score, bias, groups, select,
+ * weigh - of which most families need three; then the rows are sorted by expert.
  *
- *   p = softmax(logits)            over all experts (Shazeer 2017)
- *   idx = the top_k largest p      ties and NaN go to the lower id, never twice the same
- *   w = p[idx], divided by their sum where the model says so (Mixtral, Qwen3-MoE) */
+ *   p = softmax(logits) over all experts (Shazeer 2017), or sigmoid(logits) (DeepSeek-V3 2024)
+ *   rank = p + bias                what an expert is chosen by, not what it weighs
+ *   rank = -inf                    of experts outside the topk_group best groups
+ *   idx = the top_k largest rank   ties and NaN go to the lower id, never twice the same
+ *   w = p[idx], divided by their sum where the model says so (Mixtral, Qwen3-MoE), times scale, and times a number of
+ *       each expert's own (Gemma 4) */
+#include <math.h>
+
 #include "model/forward.h"
 
 static void score(const struct router *r, const struct workspace *ws, float *logits)
 {
     switch (r->score) {
     case SCORE_SOFTMAX: ws->ops.softmax(logits, r->n_experts); break;
+    case SCORE_SIGMOID: ws->ops.sigmoid(logits, r->n_experts); break;
     }
 }
 
-/* The ids of the top_k best scores, ascending. */
-static void select_experts(const struct router *r, const float *scores, int32_t *ids)
+/* ranks = scores + bias */
+static void rank_experts(const struct router *r, const float *scores, const float *bias, float *ranks)
 {
-    for (int i = 0; i < r->top_k; i++) {
+    for (int e = 0; e < r->n_experts; e++) ranks[e] = r->selection_bias ? scores[e] + bias[e] : scores[e];
+}
+
+/* The places of the k best of n values, ascending. */
+static void select_best(const float *values, int n, int k, int32_t *places)
+{
+    for (int i = 0; i < k; i++) {
         int best = -1;
-        for (int e = 0, taken = 0; e < r->n_experts; e++) {
-            if (taken < i && ids[taken] == e) { /* ids[0..i) is ascending */
+        for (int e = 0, taken = 0; e < n; e++) {
+            if (taken < i && places[taken] == e) { /* places[0..i) is ascending */
                 taken++;
                 continue;
             }
-            if (best < 0 || scores[e] > scores[best]) best = e;
+            if (best < 0 || values[e] > values[best]) best = e;
         }
         int at = i;
-        for (; at > 0 && ids[at - 1] > best; at--) ids[at] = ids[at - 1];
-        ids[at] = best;
+        for (; at > 0 && places[at - 1] > best; at--) places[at] = places[at - 1];
+        places[at] = best;
     }
 }
 
-static void weigh(const struct router *r, const float *scores, const int32_t *ids, float *weights)
+/* How good a group of n experts is. */
+static float rank_group(const struct router *r, const float *ranks, int n)
+{
+    float first = -INFINITY, second = -INFINITY;
+    for (int e = 0; e < n; e++) {
+        if (ranks[e] > first) {
+            second = first;
+            first = ranks[e];
+        } else if (ranks[e] > second) {
+            second = ranks[e];
+        }
+    }
+    return r->group_rank == GROUP_SUM_TOP2 ? first + second : first;
+}
+
+/* Only the best groups stay in the race. */
+static void mask_groups(const struct router *r, struct routing *scratch)
+{
+    if (r->n_group <= 1) return;
+    const int size = r->n_experts / r->n_group;
+    for (int g = 0; g < r->n_group; g++) scratch->group_ranks[g] = rank_group(r, scratch->ranks + g * size, size);
+    select_best(scratch->group_ranks, r->n_group, r->topk_group, scratch->groups);
+    for (int g = 0, kept = 0; g < r->n_group; g++) {
+        if (kept < r->topk_group && scratch->groups[kept] == g) {
+            kept++;
+            continue;
+        }
+        for (int e = g * size; e < (g + 1) * size; e++) scratch->ranks[e] = -INFINITY;
+    }
+}
+
+static void weigh(const struct router *r, const float *scores, const float *expert_scale, const int32_t *ids,
+                  float *weights)
 {
     float sum = 0;
     for (int i = 0; i < r->top_k; i++) sum += weights[i] = scores[ids[i]];
-    if (!r->normalise) return;
-    for (int i = 0; i < r->top_k; i++) weights[i] /= sum;
+    for (int i = 0; i < r->top_k; i++) {
+        if (r->normalise) weights[i] /= sum + r->normalise_eps;
+        weights[i] *= r->scale;
+        if (r->expert_scale) weights[i] *= expert_scale[ids[i]];
+    }
 }
 
 /* Counting sort of the (row, expert) pairs by expert; rows stay in order. */
@@ -58,14 +105,20 @@ static void sort_by_expert(const struct router *r, struct routing *out, int n_ro
         if (begin[e + 1] > begin[e]) out->used[out->n_used++] = e;
 }
 
-static void route_rows(const struct router *r, struct workspace *ws, struct routing *out, int begin, int end)
+/* Rows [begin, end) of `out`, the team's or a thread's own. */
+static void route_rows(const struct layer *layer, struct workspace *ws, struct routing *out, int begin, int end,
+                       const struct thread *t)
 {
+    const struct router *r = &layer->config->router;
+    struct routing *scratch = &ws->own_routing[t->id];
     for (int i = begin; i < end; i++) {
         float *scores = out->scores + i * ws->ld_experts;
         int32_t *ids = out->experts + (ptrdiff_t)i * r->top_k;
         score(r, ws, scores);
-        select_experts(r, scores, ids);
-        weigh(r, scores, ids, out->weights + (ptrdiff_t)i * r->top_k);
+        rank_experts(r, scores, layer->selection_bias, scratch->ranks);
+        mask_groups(r, scratch);
+        select_best(scratch->ranks, r->n_experts, r->top_k, ids);
+        weigh(r, scores, layer->expert_scale, ids, out->weights + (ptrdiff_t)i * r->top_k);
     }
 }
 
@@ -75,13 +128,13 @@ struct routing *route(const struct layer *layer, struct workspace *ws, int n_row
     if (n_rows == 1) {
         struct routing *own = &ws->own_routing[t->id];
         for (int e = 0; e < r->n_experts; e++) own->scores[e] = ws->routing.scores[e];
-        route_rows(r, ws, own, 0, 1);
+        route_rows(layer, ws, own, 0, 1, t);
         sort_by_expert(r, own, 1);
         return own;
     }
     int begin, end;
     team_range(t, n_rows, 1, &begin, &end);
-    route_rows(r, ws, &ws->routing, begin, end);
+    route_rows(layer, ws, &ws->routing, begin, end, t);
     team_barrier(t);
     if (t->id == 0) sort_by_expert(r, &ws->routing, n_rows);
     team_barrier(t);

@@ -4,11 +4,11 @@
 
 static ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-static ptrdiff_t max_width(ptrdiff_t a, int n) { return pad16(n) > a ? pad16(n) : a; }
 
 /* The widest of everything, over all layers. */
 struct extent {
-    int q, kv, act, shared_act, experts, top_k, group, head_dim;
+    int q, kv, v, mixed, mlp, act, shared_act, experts, top_k, group, head_dim;
+    bool both, router_in;                   /* some layer has an MLP beside experts, a router with an own input */
     size_t one_row, rows, row_slots, slots; /* packed bytes: one row, all rows, the slots of one row, all slots */
     size_t scratch;                         /* of a kernel */
     int n_regions;
@@ -37,28 +37,30 @@ static struct extent measure(const struct model *m, int max_rows)
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const struct layer_config *c = layer->config;
-        larger(&e.q, c->mixer.n_heads * c->mixer.head_dim);
-        larger(&e.kv, c->mixer.n_kv_heads * c->mixer.head_dim);
-        larger(&e.group, c->mixer.n_heads / c->mixer.n_kv_heads);
-        larger(&e.head_dim, c->mixer.head_dim);
-        larger(&e.act, c->ffn.intermediate_size);
-        larger(&e.shared_act, c->ffn.shared_intermediate_size);
+        larger(&e.q, layer->q.n);
+        larger(&e.kv, layer->k.n);
+        larger(&e.v, layer->k.n > layer->v.n ? layer->k.n : layer->v.n);
+        larger(&e.mixed, layer->o.k);
+        if (c->mixer.kind == MIX_GQA) larger(&e.group, c->mixer.n_heads / c->mixer.n_kv_heads);
+        larger(&e.head_dim, c->mixer.v_head_dim);
+        larger(&e.mlp, c->ffn.intermediate_size);
+        larger(&e.act, c->ffn.expert_size);
+        e.both |= c->ffn.kind == FFN_DENSE_AND_MOE;
+        e.router_in |= c->router.input == INPUT_RESIDUAL;
+        larger(&e.shared_act, c->ffn.shared_size);
         larger(&e.experts, c->router.n_experts);
         larger(&e.top_k, c->router.top_k);
-        const struct weight *all[] = {&layer->q,          &layer->k,           &layer->v,
-                                      &layer->o,          &layer->dense.gate,  &layer->dense.up,
-                                      &layer->dense.down, &layer->router,      &layer->shared.gate,
-                                      &layer->shared.up,  &layer->shared.down, &layer->shared_switch};
-        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) extend(&e, m, all[i], max_rows);
+        struct named_weight all[WEIGHTS_PER_LAYER];
+        model_list_layer(layer, all);
+        for (int i = 0; i < WEIGHTS_PER_LAYER; i++) extend(&e, m, all[i].weight, max_rows);
         const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
         for (int i = 0; i < 3 && experts[i]->layout; i++) {
-            extend(&e, m, experts[i], max_rows);
             size_t one_row_slots = (size_t)c->router.top_k * operand_bytes(experts[i], 1, m->features);
             e.row_slots = max_size(e.row_slots, one_row_slots);
             e.slots = max_size(e.slots, (size_t)max_rows * one_row_slots);
         }
-        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-            if (all[i]->layout && all[i]->layout != layer->q.layout) e.n_regions = MAX_GROUP;
+        for (int i = 0; i < WEIGHTS_PER_LAYER; i++)
+            if (all[i].weight->layout && all[i].weight->layout != layer->o.layout) e.n_regions = MAX_GROUP;
     }
     return e;
 }
@@ -74,12 +76,16 @@ static void carve_routing(struct routing *r, int rows, int n_experts, int top_k,
     r->slot_weight = ARENA_TAKE(arena, float, slots);
     r->used = ARENA_TAKE(arena, int, n);
     r->packed_at = ARENA_TAKE(arena, size_t, n);
+    r->ranks = ARENA_TAKE(arena, float, n);
+    r->group_ranks = ARENA_TAKE(arena, float, n);
+    r->groups = ARENA_TAKE(arena, int32_t, n);
 }
 
 static void carve_own(struct workspace *ws, const struct extent *e, struct arena *arena)
 {
     size_t n = (size_t)ws->n_threads;
     ws->own_h = ARENA_TAKE(arena, float, n *(size_t)ws->ld_hidden);
+    ws->own_router_in = ARENA_TAKE(arena, float, e->router_in ? n *(size_t)ws->ld_hidden : 0);
     ws->own_packed_bytes = (e->one_row + 127) & ~(size_t)63; /* 64 readable bytes after each */
     ws->own_packed = ARENA_TAKE(arena, unsigned char, n *(size_t)ws->n_regions * ws->own_packed_bytes);
     ws->own_packed_experts_bytes = (e->row_slots + 127) & ~(size_t)63;
@@ -102,7 +108,7 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
 {
     const struct model_config *c = &m->config;
     struct extent e = measure(m, max_rows);
-    size_t rows = (size_t)max_rows, slots = rows * (size_t)(e.top_k > 1 ? e.top_k : 1);
+    const size_t rows = (size_t)max_rows;
     ws->max_rows = max_rows;
     ws->n_threads = n_threads;
     ws->n_experts = e.experts;
@@ -110,9 +116,12 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->ld_hidden = pad16(c->hidden_size);
     ws->ld_q = pad16(e.q);
     ws->ld_kv = pad16(e.kv);
+    ws->ld_v = pad16(e.v);
+    ws->ld_mixed = pad16(e.mixed);
     ws->ld_experts = pad16(e.experts);
     ws->ld_vocab = pad16(c->vocab_size);
-    ws->ld_act = max_width(16, e.act);
+    ws->ld_mlp = pad16(e.mlp);
+    ws->ld_act = pad16(e.act);
     ws->ld_shared_act = pad16(e.shared_act);
 
     ws->x = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
@@ -120,10 +129,15 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->branch = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
     ws->q = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_q);
     ws->k = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_kv);
-    ws->v = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_kv);
-    ws->mixed = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_q);
-    ws->gate = ARENA_TAKE(arena, float, slots *(size_t)ws->ld_act);
-    ws->up = ARENA_TAKE(arena, float, slots *(size_t)ws->ld_act);
+    ws->v = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_v);
+    ws->mixed = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_mixed);
+    ws->beside = ARENA_TAKE(arena, float, e.both ? rows *(size_t)ws->ld_hidden : 0);
+    ws->router_in = ARENA_TAKE(arena, float, e.router_in ? rows *(size_t)ws->ld_hidden : 0);
+    mla_carve(ws, m, arena);
+    recurrent_carve(ws, m, arena);
+    const size_t act = rows * max_size((size_t)ws->ld_mlp, (size_t)e.top_k * (size_t)ws->ld_act);
+    ws->gate = ARENA_TAKE(arena, float, act);
+    ws->up = ARENA_TAKE(arena, float, act);
     ws->shared_gate = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
     ws->shared_up = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
     ws->shared_switch = ARENA_TAKE(arena, float, rows * 16);
@@ -134,15 +148,18 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->packed_experts = ARENA_TAKE(arena, unsigned char, e.slots);
     carve_own(ws, &e, arena);
 
-    size_t pairs = (size_t)n_context * (size_t)(config_max_head_dim(c) / 2);
-    ws->cosine = ARENA_TAKE(arena, float, pairs);
-    ws->sine = ARENA_TAKE(arena, float, pairs);
+    for (int i = 0; i < N_ROPES; i++) {
+        size_t pairs = (size_t)n_context * (size_t)(c->rope[i].n_rot / 2);
+        ws->cosine[i] = ARENA_TAKE(arena, float, pairs);
+        ws->sine[i] = ARENA_TAKE(arena, float, pairs);
+    }
     ws->touched = ARENA_TAKE(arena, unsigned char, (size_t)c->n_layers *(size_t)e.experts);
 }
 
 void workspace_init(struct workspace *ws, const struct model *m, int n_context)
 {
     ops_init(&ws->ops, m->features);
-    rope_table(&m->config.rope, config_max_head_dim(&m->config), n_context, (float *)ws->cosine, (float *)ws->sine);
+    for (int i = 0; i < N_ROPES; i++)
+        rope_table(&m->config.rope[i], n_context, (float *)ws->cosine[i], (float *)ws->sine[i]);
     atomic_init(&ws->not_finite, false);
 }

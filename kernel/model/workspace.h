@@ -29,6 +29,8 @@ struct routing {
     float *slot_weight; /* [max_rows * top_k] */
     int *used;          /* [n_experts] experts with at least one row, ascending */
     size_t *packed_at;  /* [n_experts] where the packed rows of used[i] begin */
+    float *ranks, *group_ranks; /* [n_experts] scratch for one row: what experts and groups are chosen by */
+    int32_t *groups;    /* [n_experts] scratch for one row: the groups that are chosen */
     int n_used;
 };
 
@@ -43,23 +45,47 @@ struct input_collector {
     void *context;
 };
 
+/* Buffers of latent attention (attention_mla.c). */
+struct mla_workspace {
+    ptrdiff_t ld_q_a, ld_kv_a;
+    float *q_a;  /* [max_rows, ld_q_a] latent of the query */
+    float *kv_a; /* [max_rows, ld_kv_a] latent of keys and values, then the rotated part */
+    float *own;  /* [n_threads, own_floats] one piece of work */
+    size_t own_floats, packed_bytes, scratch_bytes; /* the last two: of one product, in own */
+    enum { MLA_BY_COUNT, MLA_ABSORBED, MLA_EXPANDED } force; /* tests choose the form */
+};
+
+/* Buffers of Gated DeltaNet (delta_net.c) and short convolutions (short_conv.c), which never run at the same time. */
+struct recurrent_workspace {
+    ptrdiff_t ld_in, ld_z, ld_ba;
+    float *in;  /* [max_rows, ld_in] delta: q, k, v; conv: b, c, u */
+    float *z;   /* [max_rows, ld_z] delta: gate of the output */
+    float *ba;  /* [max_rows, ld_ba] delta */
+    float *own; /* [n_threads, own_floats] one piece of work */
+    size_t own_floats;
+};
+
 struct workspace {
     int max_rows, n_threads;
     int n_experts; /* of the layer with most */
-    ptrdiff_t ld_hidden, ld_q, ld_kv, ld_experts, ld_vocab;
-    ptrdiff_t ld_act, ld_shared_act; /* of the widest MLP or expert; of the widest shared expert */
+    ptrdiff_t ld_hidden, ld_q, ld_kv, ld_v, ld_mixed, ld_experts, ld_vocab;
+    ptrdiff_t ld_mlp, ld_act, ld_shared_act; /* of the widest MLP, expert, shared expert */
 
     float *x;       /* [max_rows, ld_hidden] the residual stream */
     float *h;       /* [max_rows, ld_hidden] normalised copy */
     float *branch;  /* [max_rows, ld_hidden] output of mixer or FFN before the residual add */
-    float *q;       /* [max_rows, ld_q]  */
-    float *k, *v;   /* [max_rows, ld_kv] */
-    float *mixed;   /* [max_rows, ld_q] attention output, heads side by side */
-    float *gate, *up;               /* [max_rows * max(top_k, 1), ld_act] */
+    float *beside;  /* [max_rows, ld_hidden] FFN_DENSE_AND_MOE: the MLP's share, while the experts work */
+    float *router_in; /* [max_rows, ld_hidden] what a router with an input of its own reads */
+    float *q;       /* [max_rows, ld_q], with an output gate: per head query, gate */
+    float *k, *v;   /* [max_rows, ld_kv], [max_rows, ld_v] */
+    float *mixed;   /* [max_rows, ld_mixed] output of the mixer before the output projection, heads side by side */
+    float *gate, *up;               /* MLP: [max_rows, ld_mlp]; experts: [max_rows * top_k, ld_act] */
     float *shared_gate, *shared_up; /* [max_rows, ld_shared_act] */
     float *shared_switch;           /* [max_rows, 16]; sigmoid(w . h) in column 0 */
     float *logits;                  /* [LOGIT_ROWS, ld_vocab] */
     struct routing routing;
+    struct mla_workspace mla;
+    struct recurrent_workspace recurrent;
 
     unsigned char *packed;         /* packed rows of h, mixed or an activation: [n_regions, packed_bytes] */
     unsigned char *packed_experts; /* packed rows per slot, expert after expert */
@@ -67,7 +93,7 @@ struct workspace {
     int n_regions;
 
     /* One per thread. */
-    float *own_h;            /* [n_threads, ld_hidden] */
+    float *own_h, *own_router_in; /* [n_threads, ld_hidden] */
     unsigned char *own_packed; /* [n_threads, n_regions, own_packed_bytes] */
     unsigned char *own_packed_experts; /* [n_threads, own_packed_experts_bytes] the slots of one row */
     size_t own_packed_bytes, own_packed_experts_bytes;
@@ -79,7 +105,7 @@ struct workspace {
     size_t own_scratch_bytes;
 
     const struct input_collector *collector; /* NULL: nobody counts */
-    const float *cosine, *sine; /* RoPE tables [n_context, head_dim / 2] */
+    const float *cosine[N_ROPES], *sine[N_ROPES]; /* RoPE tables [n_context, n_rot / 2] */
     struct ops ops;
 
     /* Filled by a pass. */
@@ -93,6 +119,9 @@ struct workspace {
 /* Carves buffers for passes of at most max_rows rows. Measure pass: arena without memory. */
 void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, int n_threads, int n_context,
                      struct arena *arena);
+/* The parts that belong to a kind of mixer, called by workspace_carve. */
+void mla_carve(struct workspace *ws, const struct model *m, struct arena *arena);
+void recurrent_carve(struct workspace *ws, const struct model *m, struct arena *arena);
 /* After the carve pass: fills the tables. */
 void workspace_init(struct workspace *ws, const struct model *m, int n_context);
 

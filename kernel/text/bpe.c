@@ -2,7 +2,7 @@
  * again and again. A heap of candidate pairs makes it O(n log n); scanning for the best pair each time would be O(n^2),
  * which a single word of a megabyte turns into hours.
  *
- * What may be joined, and how early, comes from a table of merges; or, for SentencePiece vocabularies, from the tokens
+ * What may be joined, and how early, comes from a table of merges; or, for SentencePiece and tiktoken, from the tokens
  * themselves (vocab.ranks): then a character without a token is a symbol too, since its neighbour may save it.
  * Read next: encode.c. */
 #include <stdio.h>
@@ -123,7 +123,7 @@ static bool find_pair(const struct work *w, int32_t position, struct candidate *
     }
     size_t n = (size_t)left->n + right->n;
     int32_t id = n <= v->longest ? token_find_model(v, w->word + left->start, n) : -1;
-    if (id < 0) return false;
+    if (id < 0 || v->ranks[id] >= w->rank_limit) return false;
     *out = (struct candidate){.rank = v->ranks[id], .position = position, .id = id};
     return true;
 }
@@ -157,6 +157,28 @@ static sluice_status merge_symbols(struct work *w)
     return SLUICE_OK;
 }
 
+static sluice_status merge_word(struct work *w, const char *word, size_t n)
+{
+    w->word = word;
+    sluice_status status = w->vocab->ranks ? add_characters(w, n) : add_symbols(w, word, n);
+    return status ? status : merge_symbols(w);
+}
+
+sluice_status bpe_parts(struct work *w, int32_t id, int32_t first[2], size_t *n)
+{
+    const struct vocab *v = w->vocab;
+    if (v->ranks) w->rank_limit = v->ranks[id];
+    sluice_status status = merge_word(w, v->pool.data + v->tokens[id].text, v->tokens[id].n_text);
+    w->rank_limit = UINT32_MAX;
+    *n = 0;
+    for (size_t i = 0; i < w->n_symbols && !status; i++) {
+        if (w->symbols[i].gone) continue;
+        if (*n < 2) first[*n] = w->symbols[i].id;
+        ++*n;
+    }
+    return status;
+}
+
 /* With ranks: characters that found no neighbour are written as their bytes, or a run of them as one unknown token. */
 static void emit_unknown(struct work *w, const struct symbol *symbol, bool again)
 {
@@ -178,9 +200,7 @@ sluice_status bpe_encode(struct work *w, const char *word, size_t n)
             return SLUICE_OK;
         }
     }
-    w->word = word;
-    sluice_status status = w->vocab->ranks ? add_characters(w, n) : add_symbols(w, word, n);
-    if (!status) status = merge_symbols(w);
+    sluice_status status = merge_word(w, word, n);
     if (status) return status;
     bool unknown = false;
     for (size_t i = 0; i < w->n_symbols; i++) {

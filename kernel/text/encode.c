@@ -11,7 +11,7 @@ enum { TEXT_GROWTH = 64, TEXT_FREE = 1 << 20 };
 
 void work_init(struct work *w, const struct vocab *v, size_t input_bytes, struct failure *f)
 {
-    *w = (struct work){.vocab = v, .f = f};
+    *w = (struct work){.vocab = v, .f = f, .rank_limit = UINT32_MAX};
     w->text_limit = input_bytes * TEXT_GROWTH + TEXT_FREE;
     if (w->text_limit > INT32_MAX) w->text_limit = INT32_MAX; /* bpe.c numbers its symbols with int32_t */
 }

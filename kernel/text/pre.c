@@ -303,11 +303,13 @@ static bool same_text(const char *a, size_t n_a, const char *b, size_t n_b)
     return n_a == n_b;
 }
 
-static bool is_pass(const struct pretokenizer *step, const char *text)
+static bool is_pass(const struct pretokenizer *step, const char *text, bool loosely)
 {
-    if (step->kind == PRETOKENIZE_SPLIT_CLASS && step->class == CLASS_NUMERIC)
+    if (step->kind == PRETOKENIZE_SPLIT_CLASS && step->class == CLASS_NUMERIC) {
+        if (loosely && (text == each_number || text == number_runs)) return true;
         return (step->behavior == SPLIT_ISOLATED && strcmp(text, each_number) == 0) ||
                (step->behavior == SPLIT_CONTIGUOUS && strcmp(text, number_runs) == 0);
+    }
     if (step->kind == PRETOKENIZE_GROUP_DIGITS) return text == (step->alone ? digits_by_three : numbers_by_three);
     if (step->kind != PRETOKENIZE_SPLIT_PATTERN) return false;
     size_t n;
@@ -320,24 +322,37 @@ static bool is_pass(const struct pretokenizer *step, const char *text)
     return step->behavior == SPLIT_ISOLATED || (complete && step->behavior == SPLIT_REMOVED && step->invert);
 }
 
-static bool is_recipe(const struct vocab *v, const char *const *passes)
+static bool is_recipe(const struct vocab *v, const char *const *passes, bool loosely)
 {
     size_t n = 0;
     while (n < MAX_PASSES && passes[n]) n++;
     if (v->n_pretokenizers != n + 1 || v->pretokenizers[n].kind != PRETOKENIZE_MAP_BYTES) return false;
     for (size_t i = 0; i < n; i++)
-        if (!is_pass(&v->pretokenizers[i], passes[i])) return false;
+        if (!is_pass(&v->pretokenizers[i], passes[i], loosely)) return false;
     return true;
 }
 
-const char *pre_recognize(const struct vocab *v)
+static const char *recognize(const struct vocab *v, unsigned flags, bool loosely)
+{
+    for (size_t i = 0; i < N_NAMES; i++)
+        if ((names[i].flags & ~(unsigned)PRE_ADD_BOS) == flags && is_recipe(v, recipes[names[i].recipe], loosely))
+            return names[i].name;
+    return NULL;
+}
+
+/* First a name that says the same about whole words, if the merges leave that open. Last a name that differs in how
+ * runs of digits are cut: the files of DeepSeek V2 cut each digit, the name that all use for them takes runs. */
+const char *pre_recognize(const struct vocab *v, bool complete, bool *near)
 {
     const struct normalizer *first = v->normalizers;
     bool nfc = v->n_normalizers == 1 && first->kind == NORMALIZE_UNICODE && first->compose && !first->compatibility;
+    *near = false;
     if (v->n_normalizers > 0 && !nfc) return NULL;
-    unsigned wanted = (nfc ? PRE_NFC : 0) | (v->ignore_merges ? PRE_IGNORE_MERGES : 0);
-    for (size_t i = 0; i < N_NAMES; i++)
-        if ((names[i].flags & ~(unsigned)PRE_ADD_BOS) == wanted && is_recipe(v, recipes[names[i].recipe]))
-            return names[i].name;
-    return NULL;
+    unsigned flags = nfc ? PRE_NFC : 0;
+    const char *name = recognize(v, flags | (v->ignore_merges ? PRE_IGNORE_MERGES : 0), false);
+    if (name) return name;
+    *near = v->ignore_merges && !complete;
+    if ((name = recognize(v, flags, false))) return name;
+    *near = true;
+    return recognize(v, flags, true);
 }

@@ -98,6 +98,13 @@ void vocab_free(struct vocab **pointer)
 }
 
 int32_t vocab_size(const struct vocab *v) { return v->n_tokens; }
+int32_t vocab_core_size(const struct vocab *v)
+{
+    int32_t n = v->n_tokens;
+    while (n > 0 && (v->tokens[n - 1].flags == (TOKEN_ADDED | TOKEN_SPECIAL) || !v->tokens[n - 1].flags)) n--;
+    return n;
+}
+
 int32_t vocab_bos_id(const struct vocab *v) { return v->bos_id; }
 int32_t vocab_eos_id(const struct vocab *v) { return v->eos_id; }
 

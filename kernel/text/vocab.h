@@ -18,10 +18,17 @@ struct vocab;
 sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_t tokenizer_bytes,
                            const char *tokenizer_config, size_t config_bytes, struct failure *f);
 
+/* tiktoken.model: lines "BASE64 RANK", the bytes of each token in the order in which they merge. The file says neither
+ * how words are cut nor what the special tokens are: tokenizer_config (needed) has the latter, the former follows from
+ * its tokenizer_class, of which one is known: TikTokenTokenizer of Moonlight and Kimi. */
+sluice_status vocab_create_tiktoken(struct vocab **out, const char *model, size_t model_bytes,
+                                    const char *tokenizer_config, size_t config_bytes, struct failure *f);
+
 /* A tokenizer as the keys "tokenizer.ggml.*" of a GGUF file describe it; the caller (engine) reads them from the
  * archive. Pointers need live only during the call. */
 struct vocab_source {
-    const char *model;           /* "gpt2": byte-level BPE with merges; "llama": SentencePiece with scores */
+    const char *model;           /* "gpt2": byte-level BPE with merges; "llama": SentencePiece with scores;
+                                  * "gemma4": its alphabet with merges */
     const char *pre;             /* name of the pre-tokenizer; NULL: absent */
     size_t n_tokens;
     const char *const *tokens;   /* [n_tokens] */
@@ -43,10 +50,11 @@ sluice_status vocab_create_gguf(struct vocab **out, const struct vocab_source *s
  * it, as tokenizer_config.json would say them. A post-processor that adds anything still decides alone. */
 sluice_status vocab_set_ids(struct vocab *v, const struct vocab_source *source, struct failure *f);
 
-/* The other way, for the quantiser: describes `v`, which came from tokenizer.json, as GGUF keys. Arrays are owned by
- * the result (vocab_source_free). `n_tokens` >= vocab_size pads with unused tokens. *exact: reading this back gives the
- * same ids for every text; false where GGUF has no word for what this tokenizer does (then the file should carry
- * tokenizer.json itself, as key "tokenizer.huggingface.json"). */
+/* The other way, for the quantiser: describes `v`, which came from a folder, as GGUF keys. Arrays are owned by the
+ * result (vocab_source_free). `n_tokens` is what the model has, 0: as many as `v`; unused tokens are put behind,
+ * special ones beyond left out. *exact: reading this back gives the same ids for every text; false where GGUF has no
+ * word for what this tokenizer does (then the file should carry tokenizer.json itself, as key
+ * "tokenizer.huggingface.json"). */
 sluice_status vocab_describe(const struct vocab *v, size_t n_tokens, struct vocab_source *out, bool *exact,
                              struct failure *f);
 void vocab_source_free(struct vocab_source *s); /* only what vocab_describe gave */
@@ -54,6 +62,7 @@ void vocab_source_free(struct vocab_source *s); /* only what vocab_describe gave
 void vocab_free(struct vocab **v); /* nulls the pointer; NULL is fine */
 
 int32_t vocab_size(const struct vocab *v);   /* highest id + 1, added tokens included */
+int32_t vocab_core_size(const struct vocab *v); /* without the special tokens at the end that no merge makes */
 int32_t vocab_bos_id(const struct vocab *v); /* from tokenizer_config's bos_token or the GGUF key; -1: there is none */
 int32_t vocab_eos_id(const struct vocab *v);
 bool vocab_is_special(const struct vocab *v, int32_t id); /* an added token flagged special */

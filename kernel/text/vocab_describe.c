@@ -1,4 +1,4 @@
-/* Owns vocab_describe: a tokenizer that came from tokenizer.json, in the words of GGUF keys. What they cannot say
+/* Owns vocab_describe: a tokenizer that came from a folder, in the words of GGUF keys. What they cannot say
  * (normalizers, added tokens that strip blanks, patterns without a name, templates) makes it inexact; then the keys are
  * the nearest that other programs can use. Read next: vocab_gguf.c, the way back; pre.c. */
 #include <stdio.h>
@@ -12,6 +12,15 @@
 
 static bool is_block(const char *text, size_t n) { return n == BLOCK_BYTES && memcmp(text, BLOCK, n) == 0; }
 
+/* Gemma's files cut words at blanks when there are none any more. */
+static bool cuts_at_blanks(const struct pretokenizer *step)
+{
+    size_t n;
+    bool literal;
+    const char *text = step->kind == PRETOKENIZE_SPLIT_PATTERN ? pattern_text(step->pattern, &n, &literal) : NULL;
+    return text && literal && n == 1 && text[0] == ' ' && !step->invert && step->behavior != SPLIT_REMOVED;
+}
+
 /* Blanks become U+2581, and nothing else happens to the text, except that one may come in front. */
 static bool is_sentencepiece(const struct vocab *v, bool *prefix)
 {
@@ -19,7 +28,8 @@ static bool is_sentencepiece(const struct vocab *v, bool *prefix)
     size_t n = v->n_normalizers;
     *prefix = n > 0 && step->kind == NORMALIZE_PREPEND && is_block(step->content, step->n_content);
     if (*prefix) step++, n--;
-    if (n == 1 && v->n_pretokenizers == 0 && step->kind == NORMALIZE_REPLACE) {
+    bool uncut = v->n_pretokenizers == 0 || (v->n_pretokenizers == 1 && cuts_at_blanks(v->pretokenizers));
+    if (n == 1 && uncut && step->kind == NORMALIZE_REPLACE) {
         size_t bytes;
         bool literal;
         const char *text = pattern_text(step->pattern, &bytes, &literal);
@@ -142,18 +152,42 @@ static int compare_ranks(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-/* The merges in order; *n of them, NULL when memory is short. */
-static struct merge *sorted_merges(const struct vocab *v, size_t *n)
+/* *complete: merges are enough to make each token of its own text. With ranks this leaves in `list`, which has room for
+ * all tokens, the one merge of each: of the two parts that the ranks before its own make of its text. No other merge
+ * makes it in any text: as long as nothing crosses its borders, all goes as in the token alone. */
+static sluice_status try_tokens(const struct vocab *v, struct merge *list, size_t *n, bool *complete)
 {
-    *n = 0;
-    for (size_t i = 0; i < v->n_merge_slots; i++) *n += v->merges[i].left >= 0;
-    struct merge *list = memory_alloc(*n * sizeof *list);
-    if (!list) return NULL;
-    size_t out = 0;
+    struct work w;
+    struct failure f;
+    sluice_status status = SLUICE_OK;
+    work_init(&w, v, MAX_TOKEN_BYTES, &f);
+    for (int32_t id = 0; id < v->n_tokens && !status; id++) {
+        int32_t first[2];
+        size_t n_parts;
+        if (!(v->tokens[id].flags & TOKEN_MODEL)) continue;
+        status = bpe_parts(&w, id, first, &n_parts);
+        if (v->ranks && n_parts == 2 && first[0] >= 0 && first[1] >= 0)
+            list[(*n)++] = (struct merge){.left = first[0], .right = first[1], .id = id, .rank = v->ranks[id]};
+        else if (n_parts != 1 || first[0] != id)
+            *complete = false;
+    }
+    work_free(&w);
+    return status;
+}
+
+/* The merges in order, *n of them. *complete: a word that is a token becomes that token by merges, too. */
+static sluice_status list_merges(const struct vocab *v, struct merge **list, size_t *n, bool *complete)
+{
+    sluice_status status = SLUICE_OK;
+    size_t most = (size_t)v->n_tokens * (v->ranks != NULL);
+    for (size_t i = 0; i < v->n_merge_slots; i++) most += v->merges[i].left >= 0;
+    *list = memory_alloc(most * sizeof **list);
+    if (!*list) return SLUICE_MEMORY;
     for (size_t i = 0; i < v->n_merge_slots; i++)
-        if (v->merges[i].left >= 0) list[out++] = v->merges[i];
-    qsort(list, *n, sizeof *list, compare_ranks);
-    return list;
+        if (v->merges[i].left >= 0) (*list)[(*n)++] = v->merges[i];
+    if (v->ranks || v->ignore_merges) status = try_tokens(v, *list, n, complete);
+    qsort(*list, *n, sizeof **list, compare_ranks);
+    return status;
 }
 
 static sluice_status describe_merges(const struct vocab *v, const struct merge *merges, size_t n, struct texts *texts,
@@ -185,7 +219,8 @@ static void describe_scores(const struct vocab *v, const struct merge *merges, s
 {
     for (size_t i = 0; i < n_tokens; i++)
         scores[i] = i < (size_t)v->n_tokens && v->tokens[i].flags == TOKEN_MODEL ? -(float)n - 1 : 0;
-    for (size_t i = n; i-- > 0;) scores[merges[i].id] = -(float)merges[i].rank;
+    for (size_t i = n; i-- > 0;)
+        if ((size_t)merges[i].id < n_tokens) scores[merges[i].id] = -(float)merges[i].rank;
 }
 
 /* ---- all together ----------------------------------------------------------------------------------------------- */
@@ -228,41 +263,46 @@ static sluice_status hand_over(struct texts *t, const char *const **texts, const
 
 static sluice_status describe(const struct vocab *v, struct description *d, struct vocab_source *out, bool *exact)
 {
-    bool byte_level = is_byte_level(v), prefix = false;
+    bool byte_level = is_byte_level(v), prefix = false, complete = true, near = false;
     size_t n = out->n_tokens;
-    d->sorted = sorted_merges(v, &d->n_sorted);
+    sluice_status status = list_merges(v, &d->sorted, &d->n_sorted, &complete);
+    if (status) return status;
     d->tokens.starts = memory_alloc((n + 1) * sizeof *d->tokens.starts);
     d->merges.starts = memory_alloc((d->n_sorted + 1) * sizeof *d->merges.starts);
     d->types = memory_alloc(n * sizeof *d->types);
     if (!byte_level) d->scores = memory_alloc(n * sizeof *d->scores);
-    if (!d->sorted || !d->tokens.starts || !d->merges.starts || !d->types || (!byte_level && !d->scores))
-        return SLUICE_MEMORY;
+    if (!d->tokens.starts || !d->merges.starts || !d->types || (!byte_level && !d->scores)) return SLUICE_MEMORY;
     out->model = byte_level ? "gpt2" : "llama";
-    out->pre = byte_level ? pre_recognize(v) : "default";
-    *exact = template_is_plain(v) && added_are_plain(v);
+    out->pre = byte_level ? pre_recognize(v, complete, &near) : "default";
+    *exact = template_is_plain(v) && added_are_plain(v) && !near;
     *exact = *exact && (byte_level ? out->pre && v->unk_id < 0 : is_sentencepiece(v, &prefix) && knows_unknown(v));
-    if (!byte_level && v->ignore_merges) *exact = false;
+    if (!byte_level && (v->ranks || !complete)) *exact = false;
     if (!out->pre) out->pre = "default";
     out->add_space_prefix = byte_level ? -1 : prefix;
     if (!byte_level) describe_scores(v, d->sorted, d->n_sorted, d->scores, n);
-    sluice_status status = describe_tokens(v, !byte_level, n, &d->tokens, d->types);
+    status = describe_tokens(v, !byte_level, n, &d->tokens, d->types);
     return status ? status : describe_merges(v, d->sorted, d->n_sorted, &d->merges, exact);
 }
+
+/* An id as the file may name it. */
+static int32_t within(int32_t id, size_t n_tokens) { return id >= 0 && (size_t)id < n_tokens ? id : -1; }
 
 sluice_status vocab_describe(const struct vocab *v, size_t n_tokens, struct vocab_source *out, bool *exact,
                              struct failure *f)
 {
     struct description d = {0};
     *exact = false;
+    size_t core = (size_t)vocab_core_size(v), n = n_tokens ? n_tokens : (size_t)v->n_tokens;
+    if (n < core) n = core;
     *out = (struct vocab_source){
-        .n_tokens = n_tokens > (size_t)v->n_tokens ? n_tokens : (size_t)v->n_tokens,
-        .bos = v->n_before > 0 && v->bos_id < 0 ? v->before[0] : v->bos_id,
-        .eos = v->n_after > 0 && v->eos_id < 0 ? v->after[0] : v->eos_id,
-        .unknown = v->unk_id,
-        .padding = v->pad_id,
-        .add_bos = v->n_before > 0,
-        .add_eos = v->n_after > 0,
+        .n_tokens = n,
+        .bos = within(v->n_before > 0 && v->bos_id < 0 ? v->before[0] : v->bos_id, n),
+        .eos = within(v->n_after > 0 && v->eos_id < 0 ? v->after[0] : v->eos_id, n),
+        .unknown = within(v->unk_id, n),
+        .padding = within(v->pad_id, n),
     };
+    out->add_bos = v->n_before > 0 && out->bos >= 0;
+    out->add_eos = v->n_after > 0 && out->eos >= 0;
     sluice_status status = describe(v, &d, out, exact);
     if (!status) status = hand_over(&d.tokens, &out->tokens, &out->token_lengths);
     out->n_merges = d.merges.n;

@@ -1,4 +1,4 @@
-/* Owns vocab_create_gguf: the keys "tokenizer.ggml.*" of a GGUF file -> struct vocab. Two models are known:
+/* Owns vocab_create_gguf: the keys "tokenizer.ggml.*" of a GGUF file -> struct vocab. Three models are known:
  *
  *   "gpt2"    byte-level BPE. Tokens are spelled in the byte-level alphabet, the merges stand in the file, the
  *             pre-tokenizer has a name (pre.c).
@@ -6,6 +6,8 @@
  *             follows from the tokens and their scores; characters without a token become bytes, "<0xE4>".
  *             If the file has merges nevertheless (ours do, for tokenizers that were not made by SentencePiece), they
  *             count instead of the scores.
+ *   "gemma4"  the same alphabet without the blank before each text, always by merges, and with BOS even if the file
+ *             says no: converters said so because of the chat template, and the peer adds it all the same.
  *
  * Tokens have kinds. Control and unknown tokens are found in a text only when asked for, user-defined ones always, both
  * before anything else looks at the text. Read next: pre.c, bpe.c. */
@@ -17,10 +19,13 @@
 
 /* ---- tokens ----------------------------------------------------------------------------------------------------- */
 
+static bool is_gemma(const struct vocab_source *s) { return strcmp(s->model, "gemma4") == 0; }
+static bool is_sentencepiece(const struct vocab_source *s) { return is_gemma(s) || strcmp(s->model, "llama") == 0; }
+
 static int kind_of(const struct vocab_source *s, size_t i)
 {
     if (s->types) return s->types[i];
-    bool byte = strcmp(s->model, "llama") == 0 && byte_of_token(s->tokens[i], s->token_lengths[i]) >= 0;
+    bool byte = is_sentencepiece(s) && byte_of_token(s->tokens[i], s->token_lengths[i]) >= 0;
     return byte ? KIND_BYTE : KIND_NORMAL;
 }
 
@@ -142,7 +147,7 @@ static sluice_status load_byte_level(struct vocab *v, const struct vocab_source 
 static sluice_status load_sentencepiece(struct vocab *v, const struct vocab_source *s, struct failure *f)
 {
     struct normalizer *step = v->normalizers;
-    if (s->add_space_prefix != 0) {
+    if (s->add_space_prefix > 0 || (s->add_space_prefix < 0 && !is_gemma(s))) {
         *step = (struct normalizer){.kind = NORMALIZE_PREPEND, .n_content = BLOCK_BYTES};
         v->n_normalizers++;
         if (!(step++->content = memory_strndup(BLOCK, BLOCK_BYTES))) return fail_memory(f, NULL);
@@ -157,6 +162,8 @@ static sluice_status load_sentencepiece(struct vocab *v, const struct vocab_sour
     v->decoder.byte_fallback = v->byte_ids[0] >= 0;
     v->fuse_unk = true;
     if (status) return status;
+    if (!s->merges && is_gemma(s))
+        return fail(f, SLUICE_FORMAT, "key \"tokenizer.ggml.merges\": missing, model \"gemma4\" needs it");
     return s->merges ? add_merges(v, s, f) : add_scores(v, s, f);
 }
 
@@ -184,17 +191,18 @@ static sluice_status surround(int add, bool by_default, const char *role, int32_
     return SLUICE_OK;
 }
 
-static sluice_status load_ids(struct vocab *v, const struct vocab_source *s, bool sentencepiece, bool add_bos,
-                              struct failure *f)
+static sluice_status load_ids(struct vocab *v, const struct vocab_source *s, bool by_default, struct failure *f)
 {
+    bool sentencepiece = is_sentencepiece(s), usual = sentencepiece && !is_gemma(s);
+    int add_bos = is_gemma(s) && s->add_bos == 0 ? -1 : s->add_bos;
     int32_t unknown;
-    sluice_status status = set_id(v, "bos", s->bos, sentencepiece ? 1 : -1, &v->bos_id, f);
-    if (!status) status = set_id(v, "eos", s->eos, sentencepiece ? 2 : -1, &v->eos_id, f);
-    if (!status) status = set_id(v, "unknown", s->unknown, sentencepiece ? 0 : -1, &unknown, f);
+    sluice_status status = set_id(v, "bos", s->bos, usual ? 1 : -1, &v->bos_id, f);
+    if (!status) status = set_id(v, "eos", s->eos, usual ? 2 : -1, &v->eos_id, f);
+    if (!status) status = set_id(v, "unknown", s->unknown, usual ? 0 : -1, &unknown, f);
     if (!status) status = set_id(v, "padding", s->padding, -1, &v->pad_id, f);
     if (status) return status;
     if (sentencepiece) v->unk_id = unknown; /* byte-level vocabularies know every byte */
-    status = surround(s->add_bos, add_bos, "bos", v->bos_id, v->before, &v->n_before, f);
+    status = surround(add_bos, by_default, "bos", v->bos_id, v->before, &v->n_before, f);
     return status ? status : surround(s->add_eos, false, "eos", v->eos_id, v->after, &v->n_after, f);
 }
 
@@ -233,7 +241,7 @@ static size_t unmap(const char *text, size_t n, bool sentencepiece, char *out)
     return n_out;
 }
 
-static sluice_status decode_tokens(struct vocab *v, bool sentencepiece, struct failure *f)
+sluice_status decode_tokens(struct vocab *v, bool sentencepiece, struct failure *f)
 {
     char text[MAX_TOKEN_BYTES], bytes[MAX_TOKEN_BYTES];
     for (int32_t id = 0; id < v->n_tokens; id++) {
@@ -244,8 +252,8 @@ static sluice_status decode_tokens(struct vocab *v, bool sentencepiece, struct f
         if (byte >= 0 && v->byte_ids[byte] == id) {
             bytes[0] = (char)byte;
             n = 1;
-        } else if (token->flags & TOKEN_ADDED) {
-            continue;
+        } else if (token->flags & (sentencepiece ? TOKEN_SPECIAL : TOKEN_ADDED)) {
+            continue; /* Gemma has runs of U+2581 among its user-defined tokens */
         } else {
             n = unmap(text, n, sentencepiece, bytes);
             if (n == token->n_text && memcmp(text, bytes, n) == 0) continue;
@@ -261,17 +269,17 @@ static sluice_status decode_tokens(struct vocab *v, bool sentencepiece, struct f
 
 static sluice_status load(struct vocab *v, const struct vocab_source *s, struct failure *f)
 {
-    bool sentencepiece = strcmp(s->model, "llama") == 0;
+    bool sentencepiece = is_sentencepiece(s);
     char shown[ESCAPED_BYTES];
     if (!sentencepiece && strcmp(s->model, "gpt2") != 0)
-        return fail(f, SLUICE_UNSUPPORTED, "model \"%s\" is not supported (known: gpt2, llama)",
+        return fail(f, SLUICE_UNSUPPORTED, "model \"%s\" is not supported (known: gpt2, llama, gemma4)",
                     escape_text(shown, sizeof shown, s->model, strlen(s->model)));
     unsigned flags = PRE_ADD_BOS;
     v->unk_id = v->bos_id = v->eos_id = v->pad_id = -1;
     memset(v->byte_ids, 0xff, sizeof v->byte_ids);
     sluice_status status = add_tokens(v, s, f);
     if (!status) status = sentencepiece ? load_sentencepiece(v, s, f) : load_byte_level(v, s, &flags, f);
-    if (!status) status = load_ids(v, s, sentencepiece, flags & PRE_ADD_BOS, f);
+    if (!status) status = load_ids(v, s, flags & PRE_ADD_BOS, f);
     if (!status) status = added_finish(v, f);
     return status ? status : decode_tokens(v, sentencepiece, f);
 }

@@ -3,8 +3,8 @@
  *   text -> added tokens (added.c) -> normalizers (normalize.c) -> pre-tokenizers (pretokenize.c)
  *        -> merges (bpe.c) -> ids -> decoder (decode.c) -> text
  *
- * vocab.c (tokenizer.json) or vocab_gguf.c (GGUF keys) fills the tables; encode.c drives the way to ids. Nothing
- * outside kernel/text includes this file. */
+ * vocab.c (tokenizer.json), vocab_gguf.c (GGUF keys) or vocab_tiktoken.c (tiktoken.model) fills the tables; encode.c
+ * drives the way to ids. Nothing outside kernel/text includes this file. */
 #ifndef TEXT_VOCAB_INTERNAL_H
 #define TEXT_VOCAB_INTERNAL_H
 
@@ -165,7 +165,7 @@ struct vocab {
     struct merge *merges;
     size_t n_merge_slots;
     uint32_t *ranks;     /* [n_tokens], or NULL. With it there are no merges: any two neighbours that together spell a
-                          * token of the model may become it, the smallest rank first (SentencePiece) */
+                          * token of the model may become it, the smallest rank first (SentencePiece, tiktoken) */
     size_t longest;      /* bytes of the longest token of the model, with ranks */
     int32_t byte_ids[256]; /* byte fallback: "<0x0A>"; -1 when off */
     int32_t unk_id;        /* -1: unknown characters vanish */
@@ -219,7 +219,8 @@ struct work {
     size_t n_pieces, n_next, cap_pieces, cap_next;
     struct span *spans;
     size_t n_spans, cap_spans;
-    const char *word; /* that is being merged */
+    const char *word;    /* that is being merged */
+    uint32_t rank_limit; /* with ranks, only smaller ones merge */
     struct symbol *symbols;
     size_t n_symbols, cap_symbols;
     struct candidate *heap;
@@ -259,8 +260,13 @@ sluice_status replace_matches(struct work *w, const struct pattern *pattern, con
 sluice_status pretokenize(struct work *w, const char *text, size_t n, bool first);
 sluice_status pretokenizer_add(struct vocab *v, struct pretokenizer step, struct failure *f); /* takes the pattern */
 sluice_status bpe_encode(struct work *w, const char *word, size_t n);
+/* What the spelling of token `id` becomes by merges alone; with ranks, by those before its own. *n is the number of
+ * parts, first the ids of two of them. */
+sluice_status bpe_parts(struct work *w, int32_t id, int32_t first[2], size_t *n);
 bool is_byte_level(const struct vocab *v);                                /* vocab.c */
 sluice_status check_byte_level(const struct vocab *v, struct failure *f); /* model.c */
+/* Fills in what each token decodes to, by its spelling (vocab_gguf.c). */
+sluice_status decode_tokens(struct vocab *v, bool sentencepiece, struct failure *f);
 
 /* ---- tables that both kinds of files fill (model.c) ------------------------------------------------------------- */
 
@@ -282,8 +288,9 @@ enum pre_flags {
 extern const char pattern_of_gpt2[];
 /* Adds the steps of the pre-tokenizer `name` ("qwen2"), the mapping of bytes included. */
 sluice_status pre_load(struct vocab *v, const char *name, unsigned *flags, struct failure *f);
-/* The name whose steps are those of `v`; NULL when there is none. */
-const char *pre_recognize(const struct vocab *v);
+/* The name whose steps are those of `v`; NULL when there is none. complete: a word that is a token becomes it by merges
+ * too. *near: there are texts that the name cuts in another way. */
+const char *pre_recognize(const struct vocab *v, bool complete, bool *near);
 
 /* A walk over the added tokens in a text. Zero-initialise; each call fills item, start and end (the blanks that the
  * token takes with it included). */

@@ -127,6 +127,7 @@ void golden_run(struct golden *g, int chunk, struct seen *s)
         char text[512];
         sluice_engine_get_layer(g->engine, l, text, sizeof text);
         s->moe_index[l] = strstr(text, "experts x") ? (int)s->n_moe_layers++ : -1;
+        s->cut_rounds |= strstr(text, "latent attention") || strstr(text, "gated delta");
     }
     size_t wide = s->n_layers * s->n_tokens * s->hidden_size + 1, moe = s->n_moe_layers * s->n_tokens;
     s->logits = calloc(s->n_tokens * s->vocab_size, 4);

@@ -19,7 +19,7 @@ struct golden {
     size_t n_tokens;
 };
 
-enum { MAX_CASES = 64 };
+enum { MAX_CASES = 128 };
 
 /* Names of the cases; returns how many. */
 int golden_names(char names[MAX_CASES][64]);
@@ -35,6 +35,7 @@ struct seen {
     int32_t *experts;
     size_t n_tokens, hidden_size, vocab_size, n_experts, top_k, n_layers, n_moe_layers;
     int moe_index[1024]; /* layer -> index among the layers with experts, -1: dense */
+    bool cut_rounds; /* some layer has two forms, for few and for many rows, which round differently */
 };
 void golden_run(struct golden *g, int chunk, struct seen *out);
 void seen_free(struct seen *s);

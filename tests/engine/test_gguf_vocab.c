@@ -258,7 +258,7 @@ Test(gguf_vocab, types_and_lengths)
     expect_failure(c, "m.gguf: key \"tokenizer.ggml.add_bos_token\": found uint32, expected bool");
     c = whole;
     c.model = "bert";
-    expect_failure(c, "m.gguf: tokenizer: model \"bert\" is not supported (known: gpt2, llama)");
+    expect_failure(c, "m.gguf: tokenizer: model \"bert\" is not supported (known: gpt2, llama, gemma4)");
     c = whole;
     c.model = "gpt2";
     expect_failure(c, "m.gguf: tokenizer: key \"tokenizer.ggml.merges\": missing, model \"gpt2\" needs it");

@@ -32,7 +32,7 @@ static void compare(const char *name)
     struct seen s;
     golden_open(&g, name, 2, 0);
     golden_run(&g, 0, &s);
-    const double limit = strcmp(g.info.weight_dtype, "F32") == 0 ? 1e-10 : 1e-8;
+    const double limit = 1e-10;
     struct array logits = golden_floats(&g, "logits");
     cr_assert_eq(logits.n, s.n_tokens * s.vocab_size, "%s: shape of logits", name);
     cr_expect(max_difference(s.logits, logits.f, logits.n) <= 1e-4, "%s: logits differ by more than 1e-4", name);
@@ -72,11 +72,17 @@ static struct seen run_with(const char *name, const char *cpu, int n_threads, in
     return s;
 }
 
-static void expect_equal_bits(const char *name, const char *what, const struct seen *a, struct seen b)
+/* Another cut into passes gives the same bits, or nearly the same numbers where layers have two forms. */
+static void expect_equal(const char *name, const char *what, const struct seen *a, struct seen b, bool other_cut)
 {
-    size_t wide = a->n_layers * a->n_tokens * a->hidden_size;
-    cr_expect(memcmp(a->logits, b.logits, a->n_tokens * a->vocab_size * 4) == 0, "%s: %s changes logits", name, what);
-    cr_expect(memcmp(a->hidden, b.hidden, wide * 4) == 0, "%s: %s changes the residual stream", name, what);
+    size_t wide = a->n_layers * a->n_tokens * a->hidden_size, logits = a->n_tokens * a->vocab_size;
+    if (other_cut && a->cut_rounds) {
+        cr_expect(nmse(b.logits, a->logits, logits) <= 1e-10, "%s: %s changes logits", name, what);
+        cr_expect(nmse(b.hidden, a->hidden, wide) <= 1e-10, "%s: %s changes the residual stream", name, what);
+    } else {
+        cr_expect(memcmp(a->logits, b.logits, logits * 4) == 0, "%s: %s changes logits", name, what);
+        cr_expect(memcmp(a->hidden, b.hidden, wide * 4) == 0, "%s: %s changes the residual stream", name, what);
+    }
     seen_free(&b);
 }
 
@@ -85,14 +91,16 @@ Test(golden, threads_and_chunks_and_instruction_sets_do_not_change_a_bit)
     static char names[MAX_CASES][64];
     int n = golden_names(names);
     for (int i = 0; i < n; i++) {
-        struct seen whole = run_with(names[i], "scalar", 1, 0);
-        expect_equal_bits(names[i], "chunk 1", &whole, run_with(names[i], "scalar", 1, 1));
-        expect_equal_bits(names[i], "chunk 7", &whole, run_with(names[i], "scalar", 1, 7));
-        expect_equal_bits(names[i], "2 threads", &whole, run_with(names[i], "scalar", 2, 0));
-        expect_equal_bits(names[i], "3 threads, chunk 7", &whole, run_with(names[i], NULL, 3, 7));
-        expect_equal_bits(names[i], "8 threads", &whole, run_with(names[i], NULL, 8, 0));
-        expect_equal_bits(names[i], "avx2, chunk 1", &whole, run_with(names[i], "avx2", 2, 1));
-        expect_equal_bits(names[i], "the best instruction set", &whole, run_with(names[i], NULL, 1, 0));
+        struct seen whole = run_with(names[i], "scalar", 1, 0), ones = run_with(names[i], "scalar", 1, 1);
+        expect_equal(names[i], "chunk 1", &whole, ones, true);
+        expect_equal(names[i], "chunk 7", &whole, run_with(names[i], "scalar", 1, 7), true);
+        expect_equal(names[i], "2 threads", &whole, run_with(names[i], "scalar", 2, 0), false);
+        expect_equal(names[i], "3 threads, chunk 7", &whole, run_with(names[i], NULL, 3, 7), true);
+        expect_equal(names[i], "8 threads", &whole, run_with(names[i], NULL, 8, 0), false);
+        expect_equal(names[i], "the best instruction set", &whole, run_with(names[i], NULL, 1, 0), false);
+        ones = run_with(names[i], "scalar", 1, 1);
+        expect_equal(names[i], "avx2, 2 threads, chunk 1", &ones, run_with(names[i], "avx2", 2, 1), false);
+        seen_free(&ones);
         seen_free(&whole);
     }
 }

@@ -14,6 +14,7 @@
 #include "engine/quantize_types.h"
 #include "folder.h"
 #include "golden.h"
+#include "model/plan.h"
 #include "weights/archive.h"
 #include "weights/gguf_write.h"
 
@@ -132,7 +133,20 @@ Test(quantize_types, names)
     cr_expect_not(tensor_is_rounded("blk.0.attn_q_norm.weight", 2));
     cr_expect_not(tensor_is_rounded("blk.0.ffn_gate_inp.weight", 2));
     cr_expect_not(tensor_is_rounded("blk.0.ffn_gate_inp_shexp.weight", 2));
-    cr_expect_not(tensor_is_rounded("blk.0.ssm_conv1d.weight", 2));
+    static const char *const exact[] = {
+        "blk.0.ssm_conv1d.weight",     "blk.0.shortconv.conv.weight", "blk.0.ssm_a",
+        "blk.0.ssm_ba.weight",         "blk.0.ssm_alpha.weight",      "blk.0.ssm_dt.bias",
+        "blk.0.attn_kv_a_norm.weight", "blk.0.ffn_gate_exps.bias",    "blk.0.exp_probs_b.bias",
+        "blk.0.ffn_down_exps.scale",   "blk.0.post_ffw_norm_1.weight"};
+    static const char *const rounded[] = {
+        "blk.0.attn_k_b.weight", "blk.0.attn_v_b.weight",          "blk.0.attn_kv_a_mqa.weight",
+        "blk.0.attn_q_a.weight", "blk.0.attn_qkv.weight",          "blk.0.attn_gate.weight",
+        "blk.0.ssm_in.weight",   "blk.0.shortconv.in_proj.weight", "blk.0.shortconv.out_proj.weight"};
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        cr_expect_not(tensor_is_rounded(exact[i], 2), "%s", exact[i]);
+    for (size_t i = 0; i < sizeof rounded / sizeof *rounded; i++)
+        cr_expect(tensor_is_rounded(rounded[i], 2), "%s", rounded[i]);
+    cr_expect_not(tensor_is_rounded("blk.0.attn_sinks.weight", 1));
     cr_expect(rule_fits("ffn_down", "blk.0.ffn_down_exps.weight"));
     cr_expect(rule_fits("blk.[01].*", "blk.0.ffn_down_exps.weight"));
     cr_expect_not(rule_fits("blk.?", "blk.0.ffn_down_exps.weight"));
@@ -199,6 +213,222 @@ Test(quantize, exact_types_give_the_same_bits_for_every_checkpoint)
         golden_close(&g);
     }
     cr_expect_eq(n_files(&t), 0);
+    folder_remove(&t);
+}
+
+static struct archive *open_file(const char *path)
+{
+    struct archive *a;
+    struct failure f = {0};
+    cr_assert_eq(archive_open(&a, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f), SLUICE_OK, "%s", f.text);
+    return a;
+}
+
+/* ---- older layouts of GGUF --------------------------------------------------------------------------------------- */
+
+/* A tensor of an older file, put together from rows of tensors of a newer one of F32. */
+struct old_tensor {
+    char name[64];
+    int n_dims;
+    uint64_t shape[2];
+    float *data; /* owned */
+};
+
+static const float *f32_of(const struct archive *a, int layer, const char *part)
+{
+    char name[64];
+    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, part);
+    const struct tensor_view *view = archive_find(a, name);
+    cr_assert(view && view->dtype == DTYPE_F32, "%s", name);
+    return (const float *)(const void *)view->data;
+}
+
+static float *start_old(struct old_tensor *t, int layer, const char *part, int n, int k)
+{
+    *t = (struct old_tensor){.n_dims = 2, .shape = {(uint64_t)n, (uint64_t)k}};
+    snprintf(t->name, sizeof t->name, "blk.%d.%s.weight", layer, part);
+    t->data = malloc((size_t)n * (size_t)k * sizeof(float));
+    cr_assert_not_null(t->data);
+    return t->data;
+}
+
+/* attn_kv_b: per head the rows of its keys, then of its values; attn_k_b has the keys transposed. */
+static void join_kv_b(struct old_tensor *t, const struct archive *a, const struct mixer *m, int nope, int layer)
+{
+    const float *keys = f32_of(a, layer, "attn_k_b"), *values = f32_of(a, layer, "attn_v_b");
+    const int k = m->kv_lora_rank, v = m->v_head_dim;
+    float *to = start_old(t, layer, "attn_kv_b", m->n_heads * (nope + v), k);
+    for (int h = 0; h < m->n_heads; h++) {
+        for (int i = 0; i < nope; i++)
+            for (int j = 0; j < k; j++) *to++ = keys[(h * k + j) * nope + i];
+        memcpy(to, values + h * v * k, (size_t)(v * k) * sizeof *to);
+        to += v * k;
+    }
+}
+
+/* ssm_in: per key head its q, k, values, gates. */
+static void join_ssm_in(struct old_tensor *t, const struct archive *a, const struct mixer *m, int hidden, int layer)
+{
+    const float *qkv = f32_of(a, layer, "attn_qkv"), *z = f32_of(a, layer, "attn_gate");
+    const int keys = m->n_key_heads, d = m->head_dim, v = m->n_value_heads / keys * m->v_head_dim;
+    float *to = start_old(t, layer, "ssm_in", keys * 2 * (d + v), hidden);
+    for (int g = 0; g < keys; g++) {
+        const struct {
+            const float *from;
+            int first, n;
+        } parts[] = {{qkv, g * d, d}, {qkv, (keys + g) * d, d}, {qkv, 2 * keys * d + g * v, v}, {z, g * v, v}};
+        for (int i = 0; i < 4; i++) {
+            memcpy(to, parts[i].from + parts[i].first * hidden, (size_t)(parts[i].n * hidden) * sizeof *to);
+            to += parts[i].n * hidden;
+        }
+    }
+}
+
+static bool is_one_of(const char *name, const char *const *parts)
+{
+    while (*parts && !strstr(name, *parts)) parts++;
+    return *parts != NULL;
+}
+
+/* Copies a file without some tensors and keys, and with others. */
+static void write_old(const char *from, const char *to, const char *const *dropped, const struct old_tensor *added,
+                      size_t n_added, const char *const *keys, const int *values)
+{
+    struct failure f = {0};
+    struct archive *a = open_file(from);
+    struct gguf_writer *w = NULL;
+    struct meta value;
+    const char *key;
+    size_t n = 0;
+    cr_assert_eq(gguf_writer_create(&w, to, &f), SLUICE_OK, "%s", f.text);
+    for (size_t i = 0; (key = archive_gguf_key(a, i, &value)); i++)
+        if (!is_one_of(key, keys)) gguf_put_meta(w, key, value);
+    for (size_t i = 0; keys[i]; i++)
+        if (values[i]) gguf_put_u32(w, keys[i], (uint32_t)values[i]);
+    for (size_t i = 0; i < archive_n_tensors(a); i++) {
+        const struct tensor_view *v = archive_tensor(a, i);
+        if (!is_one_of(v->name, dropped)) gguf_add_tensor(w, v->name, v->dtype, v->n_dims, v->shape);
+    }
+    for (size_t i = 0; i < n_added; i++) gguf_add_tensor(w, added[i].name, DTYPE_F32, 2, added[i].shape);
+    cr_assert_eq(gguf_begin_data(w, &f), SLUICE_OK, "%s", f.text);
+    for (size_t i = 0; i < archive_n_tensors(a); i++) {
+        const struct tensor_view *v = archive_tensor(a, i);
+        if (!is_one_of(v->name, dropped))
+            cr_assert_eq(gguf_write_data(w, n++, 0, v->data, (size_t)v->bytes, &f), SLUICE_OK, "%s", f.text);
+    }
+    for (size_t i = 0; i < n_added; i++)
+        cr_assert_eq(gguf_write_data(w, n++, 0, added[i].data,
+                                     (size_t)(added[i].shape[0] * added[i].shape[1]) * sizeof(float), &f),
+                     SLUICE_OK, "%s", f.text);
+    cr_assert_eq(gguf_writer_commit(w, &f), SLUICE_OK, "%s", f.text);
+    gguf_writer_close(&w);
+    archive_close(&a);
+}
+
+Test(quantize, older_layouts_are_the_same_models)
+{
+    static const char *const names[] = {"deepseek-v3-hub-bf16", "deepseek-v2-lite-hub", "qwen3-next-hub-bf16"};
+    static const char *const mla_parts[] = {"attn_k_b.", "attn_v_b.", NULL};
+    static const char *const delta_parts[] = {"attn_qkv.", "attn_gate.", NULL};
+    static const char *const mla_keys[] = {"deepseek2.attention.key_length",       "deepseek2.attention.value_length",
+                                           "deepseek2.attention.head_count_kv",    "deepseek2.attention.key_length_mla",
+                                           "deepseek2.attention.value_length_mla", NULL};
+    static const char *const no_keys[] = {NULL};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct test_folder t;
+        char new[600], old[600];
+        struct failure f = {0};
+        struct model_config config;
+        struct generation_config generation;
+        struct old_tensor added[8];
+        size_t n_added = 0;
+        struct golden g;
+        struct seen seen;
+        folder_create(&t);
+        snprintf(new, sizeof new, "%s/new.gguf", t.path);
+        snprintf(old, sizeof old, "%s/old.gguf", t.path);
+        quantize(model_path(names[i]), new, "f32");
+        struct archive *a = open_file(new);
+        cr_assert_eq(config_read(&config, &generation, a, &f), SLUICE_OK, "%s", f.text);
+        const struct mixer *m = &config.layers[0].mixer;
+        const bool mla = m->kind == MIX_MLA;
+        for (int l = 0; l < config.n_layers; l++) {
+            const struct mixer *here = &config.layers[l].mixer;
+            cr_assert_lt(n_added, 8);
+            if (here->kind == MIX_MLA)
+                join_kv_b(&added[n_added++], a, here, here->head_dim - config.rope[0].n_rot, l);
+            else if (here->kind == MIX_DELTA)
+                join_ssm_in(&added[n_added++], a, here, config.hidden_size, l);
+        }
+        cr_assert_gt(n_added, 0);
+        const int values[5] = {m->head_dim, m->v_head_dim, m->n_heads, 0, 0};
+        write_old(new, old, mla ? mla_parts : delta_parts, added, n_added, mla ? mla_keys : no_keys, values);
+        archive_close(&a);
+        golden_open(&g, names[i], 2, 0);
+        golden_run(&g, 0, &seen);
+        expect_same_logits(names[i], &g, &seen, old, "an older file");
+        seen_free(&seen);
+        golden_close(&g);
+        config_free(&config);
+        while (n_added > 0) free(added[--n_added].data);
+        folder_remove(&t);
+    }
+}
+
+/* What a folder has as pairs of tensors is written as GGUF's blocks, bit by bit: codes and scales stay. */
+Test(quantize, mxfp4_stays_as_it_is)
+{
+    static const enum tensor_role roles[] = {ROLE_EXPERT_GATE, ROLE_EXPERT_UP, ROLE_EXPERT_DOWN};
+    static const char *const names[] = {"blk.1.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight",
+                                        "blk.1.ffn_down_exps.weight"};
+    struct test_folder t;
+    struct failure f = {0};
+    struct archive *folder = NULL, *file = NULL;
+    struct model_config config;
+    struct generation_config generation;
+    struct plan plan;
+    folder_create(&t);
+    quantize(model_path("gpt-oss-mxfp4-hub"), folder_path(&t, "a.gguf"), "mxfp4_moe");
+    cr_assert_eq(archive_open(&folder, model_path("gpt-oss-mxfp4-hub"), ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f),
+                 SLUICE_OK, "%s", f.text);
+    cr_assert_eq(archive_open(&file, folder_path(&t, "a.gguf"), ARCHIVE_TENSORS, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(config_read(&config, &generation, folder, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(plan_tensors(&plan, &config, folder, &f), SLUICE_OK, "%s", f.text);
+    for (int i = 0; i < 3; i++) {
+        const struct tensor_view *view = archive_find(file, names[i]);
+        size_t at = 0;
+        cr_assert(view && view->dtype == DTYPE_MXFP4, "%s", names[i]);
+        unsigned char *rows = malloc((size_t)view->bytes);
+        for (size_t j = 0; j < plan.n; j++) {
+            const struct planned *item = &plan.items[j];
+            if (item->role != roles[i] || item->layer != 1) continue;
+            cr_assert_leq(at + rows_row_bytes(&item->rows) * (size_t)item->rows.n, view->bytes);
+            rows_read(&item->rows, rows + at, 0, item->rows.n);
+            at += rows_row_bytes(&item->rows) * (size_t)item->rows.n;
+        }
+        cr_expect(at == view->bytes && memcmp(rows, view->data, at) == 0, "%s", names[i]);
+        free(rows);
+    }
+    plan_free(&plan);
+    config_free(&config);
+    archive_close(&folder);
+    archive_close(&file);
+    folder_remove(&t);
+}
+
+/* Latent attention is written in the layout of today: keys transposed, values apart, no second copy. */
+Test(quantize, latent_attention_is_written_once)
+{
+    struct test_folder t;
+    struct failure f = {0};
+    struct archive *file = NULL;
+    folder_create(&t);
+    quantize(model_path("deepseek-v3-fp8-hub"), folder_path(&t, "a.gguf"), "q8_0");
+    cr_assert_eq(archive_open(&file, folder_path(&t, "a.gguf"), ARCHIVE_TENSORS, &f), SLUICE_OK, "%s", f.text);
+    cr_expect(archive_find(file, "blk.0.attn_k_b.weight") && archive_find(file, "blk.0.attn_v_b.weight"));
+    cr_expect(archive_find(file, "blk.0.attn_kv_a_mqa.weight") && !archive_find(file, "blk.0.attn_kv_b.weight"));
+    cr_expect_eq(archive_find(file, "blk.0.attn_k_b.weight")->n_dims, 3);
+    archive_close(&file);
     folder_remove(&t);
 }
 
@@ -489,7 +719,7 @@ static const char calibrated[] = "qwen3-moe-hub-bf16"; /* experts in every layer
 static const char text[] = "the cat sat on the mat and the dog sat on the cat";
 
 /* The checkpoint with a tokenizer: letter i of the alphabet is token i, a blank is token 0. */
-static void write_with_tokenizer(const struct test_folder *t, char path[600])
+static void write_with_tokenizer(const struct test_folder *t, const char *checkpoint, char path[600])
 {
     char json[4096] =
         "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}, "
@@ -503,7 +733,7 @@ static void write_with_tokenizer(const struct test_folder *t, char path[600])
     folder_write_text(t, "in/tokenizer.json", json);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char from[600], name[64];
-        snprintf(from, sizeof from, "%s/%s", model_path(calibrated), files[i]);
+        snprintf(from, sizeof from, "%s/%s", model_path(checkpoint), files[i]);
         snprintf(name, sizeof name, "in/%s", files[i]);
         char *bytes = read_whole(from, &n);
         folder_write(t, name, bytes, n);
@@ -528,14 +758,6 @@ static void expect_number(const struct archive *a, const char *key, int64_t expe
               (long long)expected);
 }
 
-static struct archive *open_file(const char *path)
-{
-    struct archive *a;
-    struct failure f = {0};
-    cr_assert_eq(archive_open(&a, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f), SLUICE_OK, "%s", f.text);
-    return a;
-}
-
 /* `in` as type `type`, opened. */
 static struct archive *convert(const struct test_folder *t, const char *in, const char *type)
 {
@@ -551,7 +773,7 @@ Test(quantize, keys_of_a_folder_and_of_a_file)
     struct test_folder t;
     char path[600], file[600];
     folder_create(&t);
-    write_with_tokenizer(&t, path);
+    write_with_tokenizer(&t, calibrated, path);
     folder_write_text(&t, "in/README.md", "---\nlanguage: en\nlicense: mit\n---\n");
     folder_write_text(&t, "in/tokenizer_config.json",
                       "{\"chat_template\": [{\"name\": \"tools\", \"template\": \"no\"}, "
@@ -744,7 +966,7 @@ Test(calibrate, mean_squares_are_those_of_the_inputs)
     char path[600], expected[64];
     float found[WIDE];
     folder_create(&t);
-    write_with_tokenizer(&t, path);
+    write_with_tokenizer(&t, calibrated, path);
     observe_text(&d, path);
     cr_assert_leq(d.hidden_size, WIDE);
     for (size_t i = 0; i < d.n; i++) {
@@ -801,7 +1023,7 @@ Test(calibrate, an_expert_that_no_token_chose_is_named)
     struct failure f = {0};
     struct importance *importance;
     folder_create(&t);
-    write_with_tokenizer(&t, path);
+    write_with_tokenizer(&t, calibrated, path);
     sluice_quantize_options o = witnessed(&w, "q8_0");
     o.calibration_text = "a";
     o.calibration_length = 1;
@@ -823,6 +1045,65 @@ Test(calibrate, an_expert_that_no_token_chose_is_named)
     folder_remove(&t);
 }
 
+/* What the quantiser may ask about: whatever is multiplied and rounded. */
+static bool is_asked(const struct planned *item, bool tied)
+{
+    switch (item->role) {
+    case ROLE_EMBEDDING: return tied;
+    case ROLE_K_B: /* not written */
+    case ROLE_ROUTER:
+    case ROLE_SHARED_SWITCH: return false;
+    default: return !item->is_vector;
+    }
+}
+
+/* Every matrix of every kind of layer has its inputs counted, however many threads run. */
+Test(calibrate, every_kind_of_layer_is_counted)
+{
+    static const char *const names[] = {"deepseek-v3-hub-bf16", "deepseek-v2-lite-hub", "qwen3-next-hub-bf16",
+                                        "qwen3_5-moe-v5-f32",   "lfm2-moe-hub-bf16",    "gpt-oss-hub-bf16",
+                                        "gemma4-v5-f32"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[600];
+        struct test_folder t;
+        struct witness w;
+        struct failure f = {0};
+        struct model_config config;
+        struct generation_config generation;
+        struct plan plan;
+        float one[1024], three[1024];
+        size_t n_known = 0;
+        folder_create(&t);
+        write_with_tokenizer(&t, names[i], path);
+        struct archive *a = open_file(path);
+        cr_assert_eq(config_read(&config, &generation, a, &f), SLUICE_OK, "%s", f.text);
+        cr_assert_eq(plan_tensors(&plan, &config, a, &f), SLUICE_OK, "%s", f.text);
+        struct importance *p = collect(path, 1, 0, &w), *q = collect(path, 3, 0, &w);
+        for (size_t j = 0; j < plan.n; j++) {
+            const struct planned *item = &plan.items[j];
+            const int k = item->rows.k;
+            if (!is_asked(item, config.tied_embeddings)) continue;
+            const bool of_expert = item->expert >= 0 && item->role != ROLE_K_B_T && item->role != ROLE_V_B;
+            const bool known = importance_of(p, item->role, item->layer, item->expert, one, k);
+            cr_expect(known || of_expert, "%s: role %d of layer %d", names[i], (int)item->role, item->layer);
+            cr_expect_eq(importance_of(q, item->role, item->layer, item->expert, three, k), known);
+            if (!known) continue;
+            double sum = 0;
+            for (int c = 0; c < k; c++) sum += (double)one[c];
+            cr_expect(isfinite(sum) && sum > 0, "%s: role %d", names[i], (int)item->role);
+            cr_expect(memcmp(one, three, (size_t)k * sizeof *one) == 0, "%s: role %d", names[i], (int)item->role);
+            n_known++;
+        }
+        cr_expect_gt(n_known, 10);
+        importance_free(&p);
+        importance_free(&q);
+        plan_free(&plan);
+        config_free(&config);
+        archive_close(&a);
+        folder_remove(&t);
+    }
+}
+
 Test(calibrate, threads_do_not_matter)
 {
     static const enum tensor_role roles[] = {ROLE_Q, ROLE_O, ROLE_EXPERT_GATE, ROLE_EXPERT_DOWN, ROLE_HEAD};
@@ -830,7 +1111,7 @@ Test(calibrate, threads_do_not_matter)
     struct witness w;
     char path[600], one[600], two[600], plain[600];
     folder_create(&t);
-    write_with_tokenizer(&t, path);
+    write_with_tokenizer(&t, calibrated, path);
     struct importance *a = collect(path, 1, 16, &w), *b = collect(path, 2, 16, &w);
     size_t n_compared = 0;
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)

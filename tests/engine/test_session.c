@@ -8,9 +8,10 @@
 #include "base/memory.h"
 #include "golden.h"
 
-/* Families with experts, a shared expert, windows, and a dense one. */
+/* Families with experts, a shared expert, windows, a dense one, and one with convolutions. Those whose results depend
+ * on the cut into passes are in test_session_states.c. */
 static const char *const cases[] = {"qwen3-moe-hub-bf16", "qwen2-moe-window-hub", "mixtral-window-f16",
-                                    "olmoe-clip-f32", "llama3-hub-bf16"};
+                                    "olmoe-clip-f32",     "llama3-hub-bf16",      "lfm2-moe-hub-bf16"};
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
 /* Copy of the logits after a whole prefill. */

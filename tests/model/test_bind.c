@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/float16.h"
 #include "base/memory.h"
+#include "model/plan.h"
 #include "quant/codec.h"
 #include "tests/model/checkpoint.h"
 #include "weights/archive.h"
@@ -111,8 +112,7 @@ static void expect_model(void)
     expect_matrix(&l0->router, CHECKPOINT_EXPERTS, CHECKPOINT_HIDDEN, "model.layers.0.mlp.gate.weight");
     for (int e = 0; e < CHECKPOINT_EXPERTS; e++) {
         char prefix[64];
-        struct mlp_weights expert = {expert_weight(&l0->gate, e), expert_weight(&l0->up, e),
-                                     expert_weight(&l0->down, e)};
+        struct mlp_weights expert = {bank_weight(&l0->gate, e), bank_weight(&l0->up, e), bank_weight(&l0->down, e)};
         snprintf(prefix, sizeof prefix, "model.layers.0.mlp.experts.%d", e);
         expect_mlp(&expert, CHECKPOINT_EXPERT_FFN, prefix);
     }
@@ -139,9 +139,9 @@ Test(bind, every_value_arrives_in_every_type_and_form)
 }
 
 /* All bytes of a bank, copied. */
-static void *bank_bytes(const struct expert_bank *bank, size_t *n)
+static void *bank_bytes(const struct bank *bank, size_t *n)
 {
-    *n = bank->stride * (size_t)bank->n_experts;
+    *n = bank->stride * (size_t)bank->n_matrices;
     void *copy = malloc(*n);
     cr_assert(copy);
     memcpy(copy, bank->first.data, *n);
@@ -160,7 +160,7 @@ Test(bind, fused_and_separate_experts_are_packed_to_the_same_bytes)
                 if (family == QWEN2_MOE) dense_layer_1();
                 must_bind();
                 const struct layer *layer = &bound.model.layers[0];
-                const struct expert_bank *banks[3] = {&layer->gate, &layer->up, &layer->down};
+                const struct bank *banks[3] = {&layer->gate, &layer->up, &layer->down};
                 for (int j = 0; j < 3; j++) bytes[form][j] = bank_bytes(banks[j], &n[form][j]);
                 model_free(&bound.model);
                 checkpoint_remove(&checkpoint);
@@ -266,7 +266,7 @@ Test(bind, without_weights_everything_is_known_and_nothing_is_loaded)
         cr_expect(weights[i]->layout && weights[i]->n > 0 && weights[i]->k > 0);
     }
     cr_expect(!m->final_norm && !m->layers[0].q.bias && !m->arena.base);
-    cr_expect_eq(m->layers[0].gate.n_experts, CHECKPOINT_EXPERTS);
+    cr_expect_eq(m->layers[0].gate.n_matrices, CHECKPOINT_EXPERTS);
     cr_expect(m->n_parameters > 0 && m->weight_bytes > 0);
     cr_expect_eq(bound.progress_total, 0u);
     model_free(&bound.model);
@@ -565,8 +565,8 @@ static struct packed pack_all(const struct model *m)
                                           &y->dense.gate,  &y->dense.up,  &y->dense.down,  &y->router,
                                           &y->shared.gate, &y->shared.up, &y->shared.down, &y->shared_switch};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) append_weight(&p, weights[i], 1);
-        const struct expert_bank *banks[3] = {&y->gate, &y->up, &y->down};
-        for (int i = 0; i < 3; i++) append_weight(&p, &banks[i]->first, banks[i]->n_experts);
+        const struct bank *banks[3] = {&y->gate, &y->up, &y->down};
+        for (int i = 0; i < 3; i++) append_weight(&p, &banks[i]->first, banks[i]->n_matrices);
     }
     return p;
 }
@@ -784,11 +784,11 @@ Test(bind, divisors_of_rope_arrive)
     bind_path(&bound, gguf_path(), 1, true);
     cr_assert_eq((int)bound.status, (int)SLUICE_OK, "%s", bound.failure.text);
     cr_expect_eq(bound.n_warnings, 0, "%s", bound.warning);
-    cr_assert(bound.model.config.rope.divisors);
-    cr_expect_eq(memcmp(bound.model.config.rope.divisors, divisors, sizeof divisors), 0);
+    cr_assert(bound.model.config.rope[0].divisors);
+    cr_expect_eq(memcmp(bound.model.config.rope[0].divisors, divisors, sizeof divisors), 0);
     model_free(&bound.model);
     bind_path(&bound, gguf_path(), 1, false);
-    cr_expect(bound.status == SLUICE_OK && !bound.model.config.rope.divisors);
+    cr_expect(bound.status == SLUICE_OK && !bound.model.config.rope[0].divisors);
     model_free(&bound.model);
     checkpoint_remove(&checkpoint);
 
@@ -947,11 +947,10 @@ static void load_as(const char *golden, enum dtype wanted, enum dtype small)
         EXPECT(y->dense.gate, x->dense.gate);
         EXPECT(y->dense.down, x->dense.down);
         EXPECT(y->shared.up, x->shared.up);
-        for (int e = 0; e < y->gate.n_experts; e++) {
-            const struct weight now[3] = {expert_weight(&y->gate, e), expert_weight(&y->up, e),
-                                          expert_weight(&y->down, e)};
-            const struct weight before[3] = {expert_weight(&x->gate, e), expert_weight(&x->up, e),
-                                             expert_weight(&x->down, e)};
+        for (int e = 0; e < y->gate.n_matrices; e++) {
+            const struct weight now[3] = {bank_weight(&y->gate, e), bank_weight(&y->up, e), bank_weight(&y->down, e)};
+            const struct weight before[3] = {bank_weight(&x->gate, e), bank_weight(&x->up, e),
+                                             bank_weight(&x->down, e)};
             for (int i = 0; i < 3; i++) EXPECT(now[i], before[i]);
         }
         expect_rounded(&y->router, &x->router, x->router.file_dtype, "router");
@@ -1097,6 +1096,151 @@ Test(bind, every_allocation_may_fail)
     cr_assert_eq((int)model_bind(&m, a, &team, &options, &f), (int)SLUICE_OK, "the archive is as good as before");
     model_free(&m);
     archive_close(&a);
+}
+
+/* ---- what newer families bring ----------------------------------------------------------------------------------- */
+
+static void expect_floats(const float *found, const float *expected, size_t n, const char *what)
+{
+    cr_assert_not_null(found, "%s", what);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(found[i], expected[i], "%s: [%zu]: %g, expected %g", what, i, (double)found[i],
+                     (double)expected[i]);
+}
+
+/* The numbers of a tensor of plain floats, malloc'ed. */
+static float *floats_of(const struct archive *a, const char *name)
+{
+    const struct tensor_view *view = archive_find(a, name);
+    cr_assert_not_null(view, "%s", name);
+    const size_t n = (size_t)view->bytes / dtype_info(view->dtype)->bytes_per_block;
+    float *values = malloc(n * sizeof *values);
+    cr_assert_not_null(values);
+    quant_decode(view->dtype, values, view->data, n);
+    return values;
+}
+
+Test(bind, taps_lie_by_position)
+{
+    struct archive *a = open_golden("lfm2-hub-bf16");
+    float *file = floats_of(a, "model.layers.0.conv.conv.weight"), taps[3 * 256];
+    bind_golden(&bound, "lfm2-hub-bf16");
+    const int n = bound.model.config.hidden_size;
+    cr_assert(bound.model.layers[0].config->mixer.conv_kernel == 3 && n <= 256);
+    for (int c = 0; c < n; c++)
+        for (int j = 0; j < 3; j++) taps[j * n + c] = file[3 * c + j];
+    expect_floats(bound.model.layers[0].conv, taps, (size_t)(3 * n), "taps");
+    model_free(&bound.model);
+    free(file);
+    archive_close(&a);
+}
+
+Test(bind, biases_of_experts_follow_each_other)
+{
+    struct archive *a = open_golden("gpt-oss-hub-bf16");
+    float *gate_up = floats_of(a, "model.layers.1.mlp.experts.gate_up_proj_bias"),
+          *down = floats_of(a, "model.layers.1.mlp.experts.down_proj_bias"), gate[1024], up[1024];
+    bind_golden(&bound, "gpt-oss-hub-bf16");
+    const struct layer *layer = &bound.model.layers[1];
+    const int n = layer->gate.n_matrices * layer->gate.first.n;
+    cr_assert(layer->gate.n_matrices == layer->config->router.n_experts && n <= 1024);
+    for (int i = 0; i < n; i++) {
+        gate[i] = gate_up[2 * i];
+        up[i] = gate_up[2 * i + 1];
+    }
+    expect_floats(layer->gate.first.bias, gate, (size_t)n, "gate");
+    expect_floats(layer->up.first.bias, up, (size_t)n, "up");
+    for (int e = 0; e < layer->down.n_matrices; e++) {
+        const struct weight w = bank_weight(&layer->down, e);
+        expect_floats(w.bias, down + e * w.n, (size_t)w.n, "down");
+    }
+    model_free(&bound.model);
+    free(gate_up);
+    free(down);
+    archive_close(&a);
+}
+
+/* Every element that a model uses is a parameter once, though the keys of a latent are packed in two forms. */
+Test(bind, what_a_file_holds_is_counted_once)
+{
+    static const char *const names[] = {"deepseek-v2-lite-hub", "deepseek-v3-hub-bf16", "gpt-oss-hub-bf16",
+                                        "gemma4-v5-f32",        "qwen3-next-hub-bf16",  "lfm2-moe-hub-bf16"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct archive *a = open_golden(names[i]);
+        struct plan plan;
+        struct failure f;
+        uint64_t elements = 0, bytes = 0;
+        bind_golden(&bound, names[i]);
+        cr_assert_eq((int)plan_tensors(&plan, &bound.model.config, a, &f), (int)SLUICE_OK);
+        for (size_t t = 0; t < archive_n_tensors(a); t++) {
+            const struct tensor_view *view = archive_tensor(a, t);
+            if (!plan.used[t]) continue;
+            bytes += view->bytes;
+            elements += view->bytes / dtype_info(view->dtype)->bytes_per_block;
+        }
+        cr_expect_eq(bound.model.n_parameters, elements, "%s", names[i]);
+        cr_expect_eq(bound.model.file_bytes, bytes, "%s", names[i]);
+        cr_expect_lt(bound.model.n_active_parameters, elements, "%s", names[i]);
+        plan_free(&plan);
+        model_free(&bound.model);
+        archive_close(&a);
+    }
+}
+
+/* One token of gpt-oss reads top_k of the experts with their biases, and everything else but the embedding. */
+Test(bind, what_a_token_reads_is_counted)
+{
+    bind_golden(&bound, "gpt-oss-hub-bf16");
+    const struct model *m = &bound.model;
+    uint64_t idle = (uint64_t)m->embedding.n * (uint64_t)m->embedding.k;
+    for (int l = 0; l < m->config.n_layers; l++) {
+        const struct layer *y = &m->layers[l];
+        const uint64_t h = (uint64_t)m->config.hidden_size, ff = (uint64_t)y->gate.first.n;
+        const uint64_t rest = (uint64_t)(y->config->router.n_experts - y->config->router.top_k);
+        idle += rest * (3 * h * ff + 2 * ff + h);
+    }
+    cr_expect_eq(m->n_active_parameters, m->n_parameters - idle);
+    model_free(&bound.model);
+}
+
+Test(bind, what_steers_keeps_its_type)
+{
+    static const enum tensor_role kept[] = {ROLE_ROUTER,  ROLE_SHARED_SWITCH, ROLE_DELTA_BA, ROLE_DELTA_B,
+                                            ROLE_DELTA_A, ROLE_K_B,           ROLE_K_B_T};
+    static const enum tensor_role rounded[] = {ROLE_Q, ROLE_V_B, ROLE_KV_A, ROLE_DELTA_QKV, ROLE_CONV_IN, ROLE_O};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        cr_expect_eq((int)model_load_type(kept[i], DTYPE_F32, 256, DTYPE_Q4_K), (int)DTYPE_F32);
+    for (size_t i = 0; i < sizeof rounded / sizeof *rounded; i++)
+        cr_expect_eq((int)model_load_type(rounded[i], DTYPE_F32, 256, DTYPE_Q4_K), (int)DTYPE_Q4_K);
+}
+
+/* Transposed and reordered matrices, converted: the same as those that were rounded in the file. */
+Test(bind, converting_while_loading_reads_through_every_order)
+{
+    static const char *const names[] = {"gpt-oss-v5-f32", "deepseek-v3-fused-f32", "qwen3_5-moe-v5-f32"};
+    for (int i = 0; i < 3; i++) {
+        struct bound wide;
+        char path[512];
+        struct bind_options options = bound_options(&bound);
+        options.convert = true;
+        options.load_as = DTYPE_F16;
+        snprintf(path, sizeof path, "%s/golden/models/%s", SLUICE_TEST_DIR, names[i]);
+        bind_path_with(&bound, path, 2, &options);
+        cr_assert_eq((int)bound.status, (int)SLUICE_OK, "%s", bound.failure.text);
+        bind_golden(&wide, names[i]);
+        for (int l = 0; l < wide.model.config.n_layers; l++) {
+            struct named_weight now[WEIGHTS_PER_LAYER], before[WEIGHTS_PER_LAYER];
+            model_list_layer(&bound.model.layers[l], now);
+            model_list_layer(&wide.model.layers[l], before);
+            for (int w = 0; w < WEIGHTS_PER_LAYER; w++) {
+                if (!now[w].weight->layout) continue;
+                const enum dtype type = model_load_type(now[w].role, DTYPE_F32, now[w].weight->k, DTYPE_F16);
+                expect_rounded(now[w].weight, before[w].weight, type, now[w].name);
+            }
+        }
+        model_free(&bound.model);
+        model_free(&wide.model);
+    }
 }
 
 Test(bind, a_freed_model_may_be_freed_again)

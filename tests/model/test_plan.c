@@ -92,7 +92,7 @@ Test(plan, every_tensor_is_planned_once)
         cr_expect_null(plan.divisors);
         for (size_t i = 0; i < plan.n; i++) {
             const struct planned *item = &plan.items[i];
-            cr_expect_eq(item->rows.head_dim, 0, "a folder has its rows in order");
+            cr_expect_eq((int)item->rows.order.kind, (int)ORDER_STORED, "a folder has its rows in order");
             cr_expect(item->is_vector ? item->rows.k == 1 && item->rows.view->n_dims == 1 : item->rows.k > 1);
             cr_expect_eq(item->layer < 0, strstr(item->rows.view->name, "layers") == NULL);
             if (item->expert > 0)
@@ -135,14 +135,13 @@ Test(plan, items_know_their_place_in_a_gguf_file)
         cr_assert_eq((int)archive_open(&gguf, folder_path(&checkpoint.folder, "model.gguf"), ARCHIVE_TENSORS, &failure),
                      (int)SLUICE_OK, "%s", failure.text);
         for (size_t i = 0; i < plan.n; i++) {
-            char name[64];
-            uint64_t shape[4];
-            int n_dims;
-            plan_gguf_tensor(&plan.items[i], &config, name, shape, &n_dims);
-            const struct tensor_view *view = archive_find(gguf, name);
-            cr_assert_not_null(view, "%s", name);
-            cr_assert_eq(n_dims, view->n_dims, "%s", name);
-            for (int d = 0; d < n_dims; d++) cr_expect_eq(shape[d], view->shape[d], "%s: dimension %d", name, d);
+            struct plan_gguf_place place;
+            cr_assert(plan_gguf_tensor(&plan.items[i], &config, &place));
+            const struct tensor_view *view = archive_find(gguf, place.name);
+            cr_assert_not_null(view, "%s", place.name);
+            cr_assert_eq(place.n_dims, view->n_dims, "%s", place.name);
+            for (int d = 0; d < view->n_dims; d++)
+                cr_expect_eq(place.shape[d], view->shape[d], "%s: dimension %d", place.name, d);
             n += plan.items[i].expert <= 0;
         }
         cr_expect_eq(n, archive_n_tensors(gguf), "no other tensors");
@@ -159,10 +158,12 @@ Test(plan, rows_of_q_and_k_are_reordered_where_the_family_does_it)
         checkpoint_write_gguf(&checkpoint, GGUF_STACKED);
         cr_assert_eq((int)plan_path(folder_path(&checkpoint.folder, "model.gguf")), (int)SLUICE_OK, "%s", failure.text);
         size_t n_reordered = 0;
-        for (size_t i = 0; i < plan.n; i++) n_reordered += plan.items[i].rows.head_dim == CHECKPOINT_Q / 2;
+        for (size_t i = 0; i < plan.n; i++) n_reordered += plan.items[i].rows.order.kind == ORDER_PAIRS;
         cr_expect_eq(n_reordered, family == QWEN2_MOE ? 0u : family == MIXTRAL ? 4u : 8u);
-        for (int i = 0; i < (family == LLAMA ? 4 : 2) && family != QWEN2_MOE; i++)
-            cr_expect_eq(item_of(roles[i], 1, -1)->rows.head_dim, CHECKPOINT_Q / 2);
+        for (int i = 0; i < (family == LLAMA ? 4 : 2) && family != QWEN2_MOE; i++) {
+            const struct row_order *order = &item_of(roles[i], 1, -1)->rows.order;
+            cr_expect(order->unit == CHECKPOINT_Q / 2 && order->part == CHECKPOINT_Q / 2 && order->skip == 0);
+        }
         checkpoint_remove(&checkpoint);
     }
 }

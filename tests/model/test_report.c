@@ -30,6 +30,31 @@ Test(report, layers_are_described)
                  "gated shared expert x 16");
 }
 
+Test(report, every_kind_of_layer_is_described)
+{
+    expect_layer(
+        "deepseek-v3-hub-bf16", 1,
+        "latent attention 3 heads x 16 / v 14, kv latent 18, q latent 22, rope 10000 yarn x40 on 6 | 3 of 8 "
+        "experts x 8 silu, sigmoid, selection bias, 2 of 4 groups, renormalised, scale 2.5 + shared expert x 8");
+    expect_layer(
+        "gemma4-v5-f32", 0,
+        "attention 3 heads / 1 kv x 24, qk-norm per head, v-norm, v is k, rope 100000 proportional x0.5 | mlp x "
+        "24 gelu + 3 of 5 experts x 10 gelu, softmax, renormalised, scale per expert | post norms, layer scale");
+    expect_layer("gemma2-hub-bf16", 0,
+                 "attention 4 heads / 2 kv x 16, softcap 1.5, window 8, rope 10000 | mlp x 40 gelu | post norms");
+    expect_layer("gpt-oss-hub-bf16", 0,
+                 "attention 4 heads / 2 kv x 12, qkv bias, output bias, sinks, window 8, rope 150000 yarn x8 | 2 of 5 "
+                 "experts x 14 clamped swiglu with bias, softmax, bias, renormalised");
+    expect_layer(
+        "qwen3-next-hub-bf16", 0,
+        "gated delta 2 key / 4 value heads x 6 / v 10, convolution over 4 | 2 of 5 experts x 10 silu, softmax, "
+        "renormalised + gated shared expert x 14");
+    expect_layer("qwen3-next-hub-bf16", 1,
+                 "attention 3 heads / 1 kv x 16, qk-norm per head, output gate, rope 1e+07 on 4 | 2 of 5 experts x 10 "
+                 "silu, softmax, renormalised + gated shared expert x 14");
+    expect_layer("lfm2-moe-hub-bf16", 0, "gated convolution over 3 | mlp x 44 silu");
+}
+
 /* The smallest room: whatever fits, always ended. Behind the block lies a page without access. */
 Test(report, lines_are_cut_to_their_room)
 {
@@ -116,8 +141,9 @@ Test(report, a_smaller_type_needs_what_was_forecast)
 {
     static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_K, DTYPE_Q4_K, DTYPE_Q3_K, DTYPE_Q2_K};
     static const char *const files[] = {"gguf/qwen3-moe-q4_k_m.gguf", "gguf/llama3-f32.gguf",
-                                        "models/qwen2-moe-window-hub"};
-    for (int i = 0; i < 3; i++) {
+                                        "models/qwen2-moe-window-hub", "models/deepseek-v3-fp8-hub",
+                                        "models/gpt-oss-mxfp4-hub"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         uint64_t needed[6], bytes = 0, least = UINT64_MAX;
         for (int t = 0; t < 6; t++) {
             bind_file(files[i], true, types[t]);

@@ -36,18 +36,23 @@ static void make_routing(struct routing *r, int n_rows, ptrdiff_t ld, int n_expe
     r->slot_row = zeros(slots, sizeof(int));
     r->slot_weight = zeros(slots, sizeof(float));
     r->used = zeros((size_t)n_experts, sizeof(int));
+    r->ranks = zeros((size_t)n_experts, sizeof(float));
+    r->group_ranks = zeros((size_t)n_experts, sizeof(float));
+    r->groups = zeros((size_t)n_experts, sizeof *r->groups);
 }
 
 static void free_routing(struct routing *r)
 {
-    void *all[] = {r->scores, r->experts, r->weights, r->begin, r->slot_row, r->slot_weight, r->used};
+    void *all[] = {r->scores,      r->experts, r->weights, r->begin,       r->slot_row,
+                   r->slot_weight, r->used,    r->ranks,   r->group_ranks, r->groups};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
 static void bench_make(struct bench *b, int n_experts, int top_k, bool normalise, int n_rows, int n_threads)
 {
     *b = (struct bench){.n_rows = n_rows, .n_threads = n_threads};
-    b->config.router = (struct router){SCORE_SOFTMAX, normalise, n_experts, top_k};
+    b->config.router = (struct router){
+        .score = SCORE_SOFTMAX, .normalise = normalise, .scale = 1, .n_experts = n_experts, .top_k = top_k};
     b->layer.config = &b->config;
     b->ws.ld_experts = (n_experts + 15) / 16 * 16;
     ops_init(&b->ws.ops, cpu_features(NULL));
@@ -147,6 +152,157 @@ Test(router, scores_are_the_softmax_over_all_experts)
     bench_free(&b);
 }
 
+/* Every router of the supported families: the published vectors, and what distinguishes one step. */
+Test(router, reference_vectors_of_every_kind)
+{
+    static const float bias[8] = {0, 0, .5f, -.2f, 0, 0, 0, .1f}, shares[8] = {9, 9, 9, 2, 9, 9, .5f, 9};
+    static const float grouped[8] = {3, -2, 2.9f, -2, 1.5f, 1.4f, 1.3f, 1.2f};
+    static const struct {
+        const char *what;
+        struct router router;
+        const float *logits;
+        bool expert_scale;
+        int experts[2];
+        double weights[2];
+    } rows[] = {
+        {"OLMoE", {.score = SCORE_SOFTMAX}, reference, false, {3, 6}, {0.402728, 0.244267}},
+        {"Qwen3", {.normalise = true}, reference, false, {3, 6}, {0.622459, 0.377541}},
+        {"sigmoid", {.score = SCORE_SIGMOID}, reference, false, {3, 6}, {0.952574, 0.924142}},
+        {"sigmoid, normalised",
+         {.score = SCORE_SIGMOID, .normalise = true, .normalise_eps = 1e-20f},
+         reference,
+         false,
+         {3, 6},
+         {0.507575, 0.492425}},
+        {"DeepSeek-V3 without its scale",
+         {.score = SCORE_SIGMOID, .selection_bias = true, .normalise = true, .normalise_eps = 1e-20f},
+         reference,
+         false,
+         {2, 6},
+         {0.402469, 0.597531}},
+        {"DeepSeek-V3",
+         {.score = SCORE_SIGMOID, .selection_bias = true, .normalise = true, .normalise_eps = 1e-20f, .scale = 2.5f},
+         reference,
+         false,
+         {2, 6},
+         {1.006173, 1.493827}},
+        {"ERNIE", {.selection_bias = true, .normalise = true}, reference, false, {2, 6}, {0.119203, 0.880797}},
+        {"the scale stands without the norm", {.scale = 16}, reference, false, {3, 6}, {6.443648, 3.908272}},
+        /* 0.952574 / (0.952574 + 0.924142 + 1) and so on */
+        {"the epsilon counts",
+         {.score = SCORE_SIGMOID, .normalise = true, .normalise_eps = 1},
+         reference,
+         false,
+         {3, 6},
+         {0.331132, 0.321249}},
+        {"Gemma 4", {.normalise = true}, reference, true, {3, 6}, {1.244918, 0.1887705}},
+        {"DeepSeek-V3, groups",
+         {.score = SCORE_SIGMOID, .n_group = 4, .topk_group = 2, .group_rank = GROUP_SUM_TOP2, .normalise = true},
+         grouped,
+         false,
+         {4, 5},
+         {0.504751, 0.495249}},
+        {"DeepSeek-V2, groups",
+         {.n_group = 4, .topk_group = 2, .group_rank = GROUP_MAX, .normalise = true},
+         grouped,
+         false,
+         {0, 2},
+         {0.524979, 0.475021}},
+        {"one group is none", {.n_group = 1, .topk_group = 1}, reference, false, {3, 6}, {0.402728, 0.244267}},
+        {"all groups are none",
+         {.n_group = 4, .topk_group = 4, .group_rank = GROUP_MAX},
+         reference,
+         false,
+         {3, 6},
+         {0.402728, 0.244267}},
+        /* groups of two: 0.924142 + 0.817574 is best, but with the bias 0.622459 + 0.5 + 0.952574 - 0.2 is */
+        {"the groups see the bias",
+         {.score = SCORE_SIGMOID, .selection_bias = true, .n_group = 4, .topk_group = 1, .group_rank = GROUP_SUM_TOP2},
+         reference,
+         false,
+         {2, 3},
+         {0.622459, 0.952574}},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+        for (int n_rows = 1; n_rows <= 3; n_rows++) {
+            struct bench b;
+            bench_make(&b, 8, 2, false, n_rows, 2);
+            const struct router sizes = b.config.router;
+            b.config.router = rows[k].router;
+            b.config.router.n_experts = sizes.n_experts;
+            b.config.router.top_k = sizes.top_k;
+            b.config.router.expert_scale = rows[k].expert_scale;
+            if (rows[k].router.scale <= 0) b.config.router.scale = 1;
+            b.layer.selection_bias = bias;
+            b.layer.expert_scale = shares;
+            for (int i = 0; i < n_rows; i++) memcpy(logits_of(&b, i), rows[k].logits, sizeof reference);
+            bench_run(&b);
+            expect_consistent(&b);
+            for (int i = 0; i < n_rows; i++)
+                for (int j = 0; j < 2; j++) {
+                    cr_expect_eq(experts_of(&b, i)[j], rows[k].experts[j], "%s: expert %d", rows[k].what,
+                                 (int)experts_of(&b, i)[j]);
+                    cr_expect_float_eq((double)weights_of(&b, i)[j], rows[k].weights[j],
+                                       8e-7 * (1 + rows[k].weights[j]), "%s: weight %.8f", rows[k].what,
+                                       (double)weights_of(&b, i)[j]);
+                }
+            bench_free(&b);
+        }
+}
+
+/* Observers see probabilities: neither bias nor groups show. */
+Test(router, scores_are_shown_without_bias_and_groups)
+{
+    static const float bias[8] = {0, 0, .5f, -.2f, 0, 0, 0, .1f};
+    for (int n_rows = 1; n_rows <= 2; n_rows++) {
+        struct bench b;
+        bench_make(&b, 8, 2, true, n_rows, 1);
+        b.config.router.score = SCORE_SIGMOID;
+        b.config.router.selection_bias = true;
+        b.config.router.n_group = 4;
+        b.config.router.topk_group = 1;
+        b.layer.selection_bias = bias;
+        for (int i = 0; i < n_rows; i++) memcpy(logits_of(&b, i), reference, sizeof reference);
+        bench_run(&b);
+        for (int e = 0; e < 8; e++)
+            cr_expect_float_eq((double)b.result->scores[(n_rows - 1) * b.ws.ld_experts + e],
+                               1 / (1 + exp(-(double)reference[e])), 2e-7);
+        bench_free(&b);
+    }
+}
+
+Test(router, ties_between_groups_go_to_the_lower_ids)
+{
+    for (int rank = 0; rank < 2; rank++) {
+        struct bench b;
+        bench_make(&b, 12, 3, true, 2, 1);
+        b.config.router.n_group = 4;
+        b.config.router.topk_group = 1;
+        if (rank) b.config.router.group_rank = GROUP_SUM_TOP2;
+        for (int e = 3; e < 6; e++) logits_of(&b, 1)[e] = 1; /* row 0: all equal; row 1: the second group */
+        bench_run(&b);
+        expect_consistent(&b);
+        for (int j = 0; j < 3; j++) cr_expect(experts_of(&b, 0)[j] == j && experts_of(&b, 1)[j] == 3 + j);
+        bench_free(&b);
+    }
+}
+
+/* Negative ranks do not fall behind the experts of closed groups. */
+Test(router, closed_groups_stay_closed_under_a_negative_bias)
+{
+    static const float bias[8] = {-2, -3, -4, -5, -9, -9, -9, -9};
+    struct bench b;
+    bench_make(&b, 8, 4, true, 1, 1);
+    b.config.router.selection_bias = true;
+    b.config.router.n_group = 2;
+    b.config.router.topk_group = 1;
+    b.layer.selection_bias = bias;
+    bench_run(&b);
+    expect_consistent(&b);
+    for (int j = 0; j < 4; j++) cr_expect_eq(experts_of(&b, 0)[j], j);
+    bench_free(&b);
+}
+
 /* The choice by sorting all experts by (score, id), for many sizes. */
 Test(router, the_best_are_chosen)
 {
@@ -224,6 +380,35 @@ Test(router, no_logits_lead_outside_or_twice_to_the_same_expert)
             bench_run(&b);
             expect_consistent(&b);
             bench_free(&b);
+        }
+}
+
+Test(router, nor_with_bias_and_groups)
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0.0f, 1e-45f};
+    static const int sizes[][4] = {{4, 1, 4, 1}, {8, 2, 4, 2}, {8, 8, 2, 1}, {60, 4, 5, 3}, {256, 8, 8, 4}};
+    struct rng rng = rng_seed(2);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int kind = 0; kind < 16; kind++) {
+            struct bench b;
+            const int n = sizes[s][0];
+            float *bias = zeros((size_t)n, sizeof *bias);
+            bench_make(&b, n, sizes[s][1], kind & 1, 40, 2);
+            b.config.router.n_group = sizes[s][2];
+            b.config.router.topk_group = sizes[s][3];
+            if (kind & 2) b.config.router.group_rank = GROUP_SUM_TOP2;
+            if (kind & 4) b.config.router.score = SCORE_SIGMOID;
+            b.config.router.selection_bias = kind & 8;
+            for (int e = 0; e < n; e++) bias[e] = rng_below(&rng, 4) ? rng_float(&rng, -1, 1) : odd[rng_below(&rng, 7)];
+            b.layer.selection_bias = bias;
+            for (int row = 0; row < b.n_rows; row++)
+                for (int e = 0; e < n; e++)
+                    logits_of(&b, row)[e] =
+                        rng_below(&rng, 40) < (unsigned)row ? odd[rng_below(&rng, 7)] : rng_float(&rng, -3, 3);
+            bench_run(&b);
+            expect_consistent(&b);
+            bench_free(&b);
+            free(bias);
         }
 }
 

@@ -101,16 +101,24 @@ Test(rows, rows_of_each_head_are_put_back)
         half[2 * i + 1] = float_to_fp16(-file[i]);
     }
     struct tensor vector = make_tensor("bias", DTYPE_F32, file, sizeof file);
-    struct row_source s = {
-        .dtype = DTYPE_F32, .n = 12, .k = 1, .view = &vector.view, .data = vector.view.data, .head_dim = 6};
+    struct row_source s = {.dtype = DTYPE_F32,
+                           .n = 12,
+                           .k = 1,
+                           .view = &vector.view,
+                           .data = vector.view.data,
+                           .order = {ORDER_PAIRS, 6, 6, 0, 0}};
     cr_expect(!rows_direct(&s));
     expect_rows(&s, expected, "vector");
     cr_expect_eq(rows_element(&s, 1, 0), 2u, "row 1 of the model is the file's row 2");
     cr_expect_eq(rows_element(&s, 10, 0), 9u);
 
     struct tensor matrix = make_tensor("weight", DTYPE_F16, half, sizeof half);
-    s = (struct row_source){
-        .dtype = DTYPE_F16, .n = 12, .k = 2, .view = &matrix.view, .data = matrix.view.data, .head_dim = 6};
+    s = (struct row_source){.dtype = DTYPE_F16,
+                            .n = 12,
+                            .k = 2,
+                            .view = &matrix.view,
+                            .data = matrix.view.data,
+                            .order = {ORDER_PAIRS, 6, 6, 0, 0}};
     memcpy(wide, rows_f16, sizeof wide);
     expect_rows(&s, wide, "matrix");
     guarded_free(&vector.buffer);

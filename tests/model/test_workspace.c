@@ -76,9 +76,18 @@ static void check_room(const struct model *m, const char *name)
         }
         cr_expect_geq(ws.ld_q, layer->q.n);
         cr_expect_geq(ws.ld_kv, layer->k.n);
-        cr_expect_geq(ws.ld_act, layer->config->ffn.intermediate_size);
-        cr_expect_geq(ws.ld_shared_act, layer->config->ffn.shared_intermediate_size);
-        if (layer->config->ffn.kind != FFN_MOE) continue;
+        cr_expect_geq(ws.ld_v, layer->v.n);
+        cr_expect(!layer->config->mixer.v_is_k || ws.ld_v >= layer->k.n, "%s", name);
+        cr_expect_geq(ws.ld_mixed, layer->o.k);
+        const struct mixer *mixer = &layer->config->mixer;
+        const int group = mixer->kind == MIX_GQA ? mixer->n_heads / mixer->n_kv_heads : 0;
+        cr_expect_geq(ws.own_scores_floats, (size_t)(group * (ATTENTION_BLOCK + 2 + mixer->v_head_dim)), "%s", name);
+        cr_expect(layer->config->ffn.kind != FFN_DENSE_AND_MOE || ws.beside, "%s", name);
+        cr_expect(layer->config->router.input == INPUT_NORMED || (ws.router_in && ws.own_router_in), "%s", name);
+        cr_expect_geq(ws.ld_mlp, layer->config->ffn.intermediate_size);
+        cr_expect_geq(ws.ld_act, layer->config->ffn.expert_size);
+        cr_expect_geq(ws.ld_shared_act, layer->config->ffn.shared_size);
+        if (layer->config->ffn.kind == FFN_DENSE) continue;
         size_t top_k = (size_t)layer->config->router.top_k;
         const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
         for (int i = 0; i < 3; i++)
@@ -87,8 +96,8 @@ static void check_room(const struct model *m, const char *name)
         cr_expect_geq(ws.ld_experts, layer->config->router.n_experts);
         cr_expect_geq(ws.n_experts, layer->config->router.n_experts);
     }
-    const ptrdiff_t strides[] = {ws.ld_hidden, ws.ld_q,   ws.ld_kv,        ws.ld_experts,
-                                 ws.ld_vocab,  ws.ld_act, ws.ld_shared_act};
+    const ptrdiff_t strides[] = {ws.ld_hidden,  ws.ld_q,     ws.ld_kv,  ws.ld_v,   ws.ld_mixed,
+                                 ws.ld_experts, ws.ld_vocab, ws.ld_mlp, ws.ld_act, ws.ld_shared_act};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) cr_expect_eq(strides[i] % 16, 0, "%s", name);
     arena_free(&arena);
 }
@@ -103,12 +112,36 @@ Test(workspace, init_fills_tables_and_operations)
     bind_golden(&bound, "qwen3-moe-hub-bf16");
     carve(&ws, &arena, &bound.model, 4, 1, CONTEXT);
     workspace_init(&ws, &bound.model, CONTEXT);
-    const int half = config_max_head_dim(&bound.model.config) / 2;
-    cr_expect(ws.cosine[0] == 1.0f && ws.sine[0] == 0.0f);
+    const int half = bound.model.config.rope[ROPE_GLOBAL].n_rot / 2;
+    cr_expect(ws.cosine[ROPE_GLOBAL][0] == 1.0f && ws.sine[ROPE_GLOBAL][0] == 0.0f);
     const int last = (CONTEXT - 1) * half;
-    cr_expect_float_eq(ws.cosine[last], (float)cos(CONTEXT - 1), 1e-6f); /* the first pair turns by one a position */
+    cr_expect_float_eq(ws.cosine[ROPE_GLOBAL][last], (float)cos(CONTEXT - 1),
+                       1e-6f); /* the first pair turns by one a position */
     cr_expect_not_null(ws.ops.name);
     cr_expect(!ws.not_finite);
+    arena_free(&arena);
+    model_free(&bound.model);
+}
+
+/* Gemma 3 has two: each with its own base, as float. */
+Test(workspace, each_rope_has_its_table)
+{
+    enum { CONTEXT = 50 };
+    struct workspace ws = {0};
+    struct arena arena;
+    bind_golden(&bound, "gemma3-hub-bf16");
+    carve(&ws, &arena, &bound.model, 4, 1, CONTEXT);
+    workspace_init(&ws, &bound.model, CONTEXT);
+    cr_expect_neq(bound.model.config.rope[ROPE_GLOBAL].theta, bound.model.config.rope[ROPE_LOCAL].theta);
+    for (int i = 0; i < N_ROPES; i++) {
+        const struct rope_config *r = &bound.model.config.rope[i];
+        const int half = r->n_rot / 2, pair = (CONTEXT - 1) * half + 1;
+        const double factor = r->scaling == ROPE_LINEAR ? r->factor : 1;
+        const double angle = (CONTEXT - 1) * pow(r->theta, -2.0 / r->n_rot) / factor;
+        cr_assert_geq(half, 2);
+        cr_expect_float_eq((double)ws.cosine[i][pair], cos(angle), 1e-5, "table %d", i);
+        cr_expect_float_eq((double)ws.sine[i][pair], sin(angle), 1e-5, "table %d", i);
+    }
     arena_free(&arena);
     model_free(&bound.model);
 }

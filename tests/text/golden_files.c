@@ -67,9 +67,28 @@ static struct vocab *golden_gguf(const char *name)
     return v;
 }
 
+static struct vocab *golden_tiktoken(const char *name)
+{
+    char file[128];
+    size_t n = 0, n_config = 0;
+    snprintf(file, sizeof file, "%s.tiktoken.model", name);
+    char *model = golden_read(file, &n);
+    snprintf(file, sizeof file, "%s.tokenizer_config.json", name);
+    char *config = golden_read(file, &n_config);
+    cr_assert(model && config, "cannot read %s", name);
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    sluice_status status = vocab_create_tiktoken(&v, model, n, config, n_config, &f);
+    free(model);
+    free(config);
+    cr_assert_eq(status, SLUICE_OK, "%s: %s", name, f.text);
+    return v;
+}
+
 struct vocab *golden_vocab(const char *name)
 {
     if (strncmp(name, "gguf/", 5) == 0) return golden_gguf(name);
+    if (strcmp(name, "moonshot") == 0) return golden_tiktoken(name);
     char file[128];
     snprintf(file, sizeof file, "%s.tokenizer.json", name);
     size_t n = 0;

@@ -11,7 +11,8 @@
 char *golden_read(const char *name, size_t *n);
 json_t *golden_json(const char *name);
 
-/* The tokenizer NAME, or a failed test. "gguf/NAME" is a vocabulary in GGUF form. */
+/* The tokenizer NAME, or a failed test. "gguf/NAME" is a vocabulary in GGUF form, "moonshot" a
+ * tiktoken.model. */
 struct vocab *golden_vocab(const char *name);
 
 /* Decodes all ids as a stream and checks on the way that no piece ends inside a character (unless the flags let broken

@@ -23,6 +23,9 @@ static struct expectation expectations[] = {
     {"starcoder", "gpt2", "starcoder", true},
     {"o200k", "gpt2", "gpt-4o", true},
     {"kimi", "gpt2", "kimi-k2", true},
+    {"moonshot", "gpt2", "kimi-k2", true},
+    {"harmony", "gpt2", "gpt-4o", true},
+    {"gemma", "llama", "default", true},
     /* A blank in front of each text, added tokens that strip; NFKC; NFKD; patterns without a name */
     {"gpt2", "gpt2", "default", false},
     {"anthropic", "gpt2", "default", false},

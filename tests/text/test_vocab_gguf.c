@@ -105,6 +105,31 @@ static struct parts *sentencepiece(bool bytes)
     return p;
 }
 
+/* 0 <pad>, 1 <eos>, 2 <bos>, 3 <unk>, 4..259 the bytes, 260 U+2581, 261 a, 262 b, 263 line end, 264 ab, 265 U+2581ab,
+ * 266 two line ends, 267 <user>, 268 U+2581U+2581, user-defined and made by a merge */
+static struct parts *gemma(void)
+{
+    static const char *const merges[] = {"a b", BLOCK " ab", "\n \n", BLOCK " " BLOCK};
+    static const char *const tokens[] = {BLOCK, "a", "b", "\n", "ab", BLOCK "ab", "\n\n"};
+    static const char *const marks[] = {"<pad>", "<eos>", "<bos>", "<unk>"};
+    struct parts *p = start("gemma4");
+    for (size_t i = 0; i < 4; i++) put(p, marks[i], i == 3 ? UNKNOWN : CONTROL, 0);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        snprintf(p->texts[byte], sizeof p->texts[byte], "<0x%02X>", byte);
+        put(p, p->texts[byte], BYTE, 0);
+    }
+    for (size_t i = 0; i < 7; i++) put(p, tokens[i], NORMAL, 0);
+    put(p, "<user>", USER_DEFINED, 0);
+    put(p, BLOCK BLOCK, USER_DEFINED, 0);
+    for (size_t i = 0; i < 4; i++) put_merge(p, merges[i]);
+    p->source.merges = p->merges;
+    p->source.merge_lengths = p->merge_lengths;
+    p->source.bos = 2;
+    p->source.eos = 1;
+    p->source.unknown = 3;
+    return p;
+}
+
 static struct vocab *create(struct parts *p)
 {
     struct vocab *v = NULL;
@@ -193,6 +218,33 @@ Test(vocab_gguf, sentencepiece_without_bytes_has_unknown_characters)
     struct vocab *v = create(sentencepiece(false));
     expect_ids(v, "xx", VOCAB_NO_BOS, "3 0"); /* a run of them is one */
     expect_ids(v, "xbx", VOCAB_NO_BOS, "3 0 5 0");
+    vocab_free(&v);
+}
+
+/* tests/golden/tokenizers/gguf/gemma4 compares a whole corpus. */
+Test(vocab_gguf, gemma4)
+{
+    for (int add_bos = -1; add_bos < 2; add_bos++) { /* BOS even if the file says no */
+        struct parts *p = gemma();
+        p->source.add_bos = add_bos;
+        struct vocab *v = create(p);
+        expect_ids(v, "ab ab", 0, "2 264 265"); /* no blank in front */
+        vocab_free(&v);
+    }
+    struct vocab *v = create(gemma());
+    expect_ids(v, "\n\n\nb\n", VOCAB_NO_BOS, "266 263 262 263");
+    expect_ids(v, "  ab", VOCAB_NO_BOS, "260 265"); /* U+2581 and ab come before two U+2581 */
+    expect_ids(v, "  \xc3\xa9", VOCAB_NO_BOS, "268 199 173");
+    expect_ids(v, "<user><eos>", VOCAB_NO_BOS, "267 64 105 115 119 66");
+    expect_ids(v, "<user><eos>", VOCAB_NO_BOS | VOCAB_PARSE_SPECIAL, "267 1");
+    expect_text(v, (int32_t[]){2, 265, 268, 199, 173, 267, 266}, 7, 0, " ab  \xc3\xa9<user>\n\n");
+    cr_expect(vocab_bos_id(v) == 2 && vocab_eos_id(v) == 1);
+    vocab_free(&v);
+    struct parts *p = gemma();
+    p->source.bos = p->source.eos = -1; /* not what model "llama" has by default */
+    v = create(p);
+    expect_ids(v, "ab", 0, "264");
+    cr_expect(vocab_bos_id(v) == -1 && vocab_eos_id(v) == -1);
     vocab_free(&v);
 }
 
@@ -302,11 +354,33 @@ Test(vocab_gguf, pre_tokenizers_are_recognized)
     json_object_foreach(golden, name, ignored)
     {
         struct vocab *v = create(byte_level(name));
-        const char *found = pre_recognize(v);
-        cr_expect(found && strcmp(found, name) == 0, "%s: %s", name, found ? found : "(none)");
+        bool near = true;
+        const char *found = pre_recognize(v, true, &near);
+        cr_expect(found && !near && strcmp(found, name) == 0, "%s: %s", name, found ? found : "(none)");
         vocab_free(&v);
     }
     json_decref(golden);
+}
+
+/* Steps that no name has exactly: what merges make of whole words may decide, and single digits are near to runs. */
+Test(vocab_gguf, near_names)
+{
+    bool near = false;
+    struct vocab *v = create(byte_level("gpt-4o"));
+    v->ignore_merges = true;
+    cr_expect_str_eq(pre_recognize(v, true, &near), "gpt-4o");
+    cr_expect_not(near);
+    cr_expect_str_eq(pre_recognize(v, false, &near), "gpt-4o");
+    cr_expect(near);
+    vocab_free(&v);
+    v = create(byte_level("deepseek-llm"));
+    cr_assert_eq(v->pretokenizers[5].behavior, SPLIT_CONTIGUOUS);
+    v->pretokenizers[5].behavior = SPLIT_ISOLATED;
+    cr_expect_str_eq(pre_recognize(v, true, &near), "deepseek-llm");
+    cr_expect(near);
+    v->pretokenizers[5].class = CLASS_DIGIT;
+    cr_expect_null(pre_recognize(v, true, &near));
+    vocab_free(&v);
 }
 
 Test(vocab_gguf, long_runs_end)
@@ -405,12 +479,13 @@ static struct parts *with_merge(const char *text)
 
 Test(vocab_gguf_hostile, models_and_names)
 {
-    static const char *const others[] = {"bert", "t5", "rwkv", "gemma4", "plamo2"};
+    static const char *const others[] = {"bert", "t5", "rwkv", "gemma5", "plamo2"};
     char expected[128];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct parts *p = sentencepiece(true);
         p->source.model = others[i];
-        snprintf(expected, sizeof expected, "tokenizer: model \"%s\" is not supported (known: gpt2, llama)", others[i]);
+        snprintf(expected, sizeof expected, "tokenizer: model \"%s\" is not supported (known: gpt2, llama, gemma4)",
+                 others[i]);
         expect_failure(p, expected);
     }
     expect_failure(byte_level("no\nsuch"), "tokenizer: pre-tokenizer \"no\\x0asuch\" is not known");
@@ -470,6 +545,12 @@ Test(vocab_gguf_hostile, merges)
     struct parts *p = byte_level("gpt-2");
     p->source.merges = NULL;
     expect_failure(p, "tokenizer: key \"tokenizer.ggml.merges\": missing, model \"gpt2\" needs it");
+    p = gemma();
+    p->source.merges = NULL;
+    expect_failure(p, "tokenizer: key \"tokenizer.ggml.merges\": missing, model \"gemma4\" needs it");
+    p = gemma();
+    put_merge(p, "a a");
+    expect_failure(p, "tokenizer: merge 4: result \"aa\" is not in the vocabulary");
     p = byte_level("gpt-2");
     p->source.n_merges = 20000000;
     expect_failure(p, "tokenizer: merges: 20000000 exceed 8388608");
@@ -516,13 +597,13 @@ Test(vocab_gguf_hostile, empty_tokens)
     vocab_free(&v);
 }
 
-/* Every request for memory fails once, for both models and both ways; each time one error, nothing lost. */
+/* Every request for memory fails once, for all models and both ways; each time one error, nothing lost. */
 Test(vocab_gguf_hostile, every_allocation_may_fail)
 {
-    for (int model = 0; model < 2; model++) {
+    for (int model = 0; model < 3; model++) {
         sluice_status status = SLUICE_MEMORY;
         for (uint64_t k = 1; k < 1000 && status; k++) {
-            struct parts *p = model ? sentencepiece(true) : byte_level("qwen2");
+            struct parts *p = model == 2 ? gemma() : model ? sentencepiece(true) : byte_level("qwen2");
             struct vocab *v = NULL;
             struct vocab_source source = {0};
             struct failure f = {0};

@@ -31,12 +31,16 @@ static char names[][24] = {
     "bert",
     "behaviors",
     "byte_normalizer",
+    "moonshot",
+    "gemma",
+    "harmony",
     "gguf/gpt-2",
     "gguf/mpt",
     "gguf/deepseek-llm",
     "gguf/deepseek-coder",
     "gguf/llama-spm",
     "gguf/phi-3",
+    "gguf/gemma4",
 };
 
 struct golden {

@@ -78,6 +78,7 @@ Test(folder, one_file_with_everything)
     folder_write_text(&folder, "generation_config.json", "{\"eos_token_id\":[1,2]}");
     folder_write_text(&folder, "tokenizer_config.json", "{\"chat_template\":\"x\"}");
     folder_write_text(&folder, "tokenizer.json", "not read here");
+    folder_write_text(&folder, "tiktoken.model", "nor this");
     folder_write_text(&folder, "README.md", "");
     struct archive *a = expect_opened(folder.path, ALL);
     cr_expect_str_eq(archive_name(a), strrchr(folder.path, '/') + 1);
@@ -90,6 +91,9 @@ Test(folder, one_file_with_everything)
     size_t n;
     const char *text = archive_text(a, TEXT_TOKENIZER, &n);
     cr_expect(n == 13 && memcmp(text, "not read here", 13) == 0);
+    text = archive_text(a, TEXT_TIKTOKEN, &n);
+    cr_expect(n == 8 && memcmp(text, "nor this", 8) == 0);
+    cr_expect_null(archive_text(a, TEXT_CHAT_TEMPLATE, &n));
     text = archive_text(a, TEXT_TOKENIZER_CONFIG, &n);
     cr_expect(n == 21 && memcmp(text, "{\"chat_template\":\"x\"}", 21) == 0);
     cr_expect_not_null(archive_text(a, TEXT_CARD, &n), "empty is not absent");
@@ -512,6 +516,7 @@ Test(folder, c10_configuration_too_large_or_too_deep)
                 {"generation_config.json", 16777216},
                 {"tokenizer_config.json", 16777216},
                 {"tokenizer.json", 268435456},
+                {"tiktoken.model", 268435456},
                 {"README.md", 16777216}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char sentence[200];

@@ -11,7 +11,7 @@ from source_files import ROOT, Findings
 
 MODELS = "tests/golden/models"
 TOKENIZERS = "tests/golden/tokenizers"
-ELEMENT_BYTES = {"F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I64": 8, "F64": 8, "U8": 1, "I8": 1}
+ELEMENT_BYTES = {"F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I64": 8, "F64": 8, "U8": 1, "I8": 1, "F8_E4M3": 1}
 EXPECTED = {"tokens", "logits", "hidden", "attention", "ffn"}  # in every expected.safetensors
 
 
@@ -79,7 +79,8 @@ def check_tokenizers(findings):
         except (OSError, ValueError, EOFError, lzma.LZMAError) as error:
             findings.add(f"{TOKENIZERS}/{name}", 0, str(error))
         base = name.removesuffix(".golden.json.xz")
-        if base != name and not os.path.exists(os.path.join(folder, base + ".tokenizer.json.xz")):
+        beside = [os.path.join(folder, base + end) for end in (".tokenizer.json.xz", ".tiktoken.model.xz")]
+        if base != name and not any(os.path.exists(path) for path in beside):
             findings.add(f"{TOKENIZERS}/{name}", 0, "has no tokenizer beside it")
 
 

@@ -14,7 +14,8 @@ stored type and one module in float32. The file holds:
     top1        I32 [n]                       best next token at every position
     top1_gap    F32 [n]                       its logit minus the second best
     experts     I32 [moe_layers, n, top_k]    chosen experts, ascending       (mixture-of-experts models only)
-    router_gap  F32 [moe_layers, n]           k-th minus (k+1)-th router probability; 1 when all experts are chosen
+    router_gap  F32 [moe_layers, n]           least distance, in the score that decides, between a chosen and an unchosen
+                                              expert (or group of experts); 1 when all experts are chosen
 
 and the metadata model, dtype, transformers and torch. moe_layers counts only the layers that have a router.
 """
@@ -27,7 +28,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from layer_parts import Parts, choose, decoder, router_scores
 
 TEXT = """\
 Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once or twice \
@@ -70,13 +73,17 @@ def upcast_on_use(model):
                 del p.stored
 
     for module in model.modules():
+        if isinstance(module, torch.nn.Conv1d):                # its parent takes the weights from it
+            module.float()
+        if hasattr(module, "scalar_embed_scale"):              # Gemma; the buffer has the stored type
+            module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=torch.float32)
         if any(p is not None for p in module._parameters.values()):
             module.register_forward_pre_hook(before)
             module.register_forward_hook(after)
 
 
 def show_progress(model):
-    layers, start = model.model.layers, time.time()
+    layers, start = decoder(model).layers, time.time()
     for i, layer in enumerate(layers):
         layer.register_forward_hook(lambda m, a, o, i=i: print(
             f"\rlayer {i + 1} of {len(layers)}, {time.time() - start:.0f} s", end="", file=sys.stderr, flush=True))
@@ -84,6 +91,10 @@ def show_progress(model):
 
 def load(name, dtype):
     upcast = dtype == "float32"
+    method = (getattr(AutoConfig.from_pretrained(name), "quantization_config", None) or {}).get("quant_method", "mxfp4")
+    if method != "mxfp4":
+        raise ValueError(f"{name}: weights quantised by {method}, which transformers would round again; only mxfp4 is exact")
+    transformers.PreTrainedModel._keep_in_fp32_modules_strict = ["A_log", "norm"]    # float32 in files of other types
     model = AutoModelForCausalLM.from_pretrained(name, dtype="auto" if upcast else getattr(torch, dtype),
                                                  attn_implementation="eager", experts_implementation="eager").eval()
     if upcast:
@@ -115,10 +126,18 @@ def prompt(args, config):
 
 def compute(model, tokens, n_positions):
     """The tensors of the module text."""
-    routers = []
-    for layer in model.model.layers:
-        if hasattr(layer.mlp, "experts"):
-            layer.mlp.gate.register_forward_hook(lambda m, a, out: routers.append((out[0].float().softmax(-1), out[2])))
+    config, routers = model.config.get_text_config(), []
+
+    def route(parts):
+        def hook(module, args, out):
+            ids, scores = out[2].sort(-1).values, router_scores(out[0].float(), config.model_type)
+            routers.append((ids, choose(parts, scores, ids.shape[-1], config)[1]))
+        return hook
+
+    for layer in decoder(model).layers:
+        parts = Parts(layer)
+        if parts.router:
+            parts.router.register_forward_hook(route(parts))
     with torch.no_grad():
         logits = model(tokens[None], use_cache=False).logits[0].float()
     print(file=sys.stderr)
@@ -129,17 +148,9 @@ def compute(model, tokens, n_positions):
     out = {"tokens": tokens, "positions": positions, "logits": logits[positions], "top1": best.indices[:, 0],
            "top1_gap": best.values[:, 0] - best.values[:, 1]}
     if routers:
-        out["experts"] = torch.stack([ids.sort(-1).values for _, ids in routers])
-        out["router_gap"] = torch.stack([gap(p, ids.shape[-1]) for p, ids in routers])
+        out["experts"] = torch.stack([ids for ids, _ in routers])
+        out["router_gap"] = torch.stack([gap for _, gap in routers])
     return out
-
-
-def gap(p, k):
-    """p [n, experts] -> [n]"""
-    if k == p.shape[-1]:
-        return torch.ones(len(p))
-    best = p.topk(k + 1).values
-    return best[:, k - 1] - best[:, k]
 
 
 def write_safetensors(path, tensors, metadata):
@@ -186,7 +197,7 @@ def main():
     out = args.out or Path(f"{name}-reference.safetensors")
     try:
         model = load(args.model, args.dtype)
-        tensors = compute(model, prompt(args, model.config), args.positions)
+        tensors = compute(model, prompt(args, model.config.get_text_config()), args.positions)
         write_safetensors(out, tensors, {"model": name, "dtype": args.dtype, "transformers": transformers.__version__,
                                          "torch": torch.__version__.split("+")[0]})
     except (OSError, ValueError) as e:

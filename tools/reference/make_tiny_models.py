@@ -5,15 +5,23 @@ usage: make_tiny_models.py --out FOLDER [--only NAME ...]
 
 Each case is a folder FOLDER/<name>/ with config.json, generation_config.json, model.safetensors (or shards with an
 index) as a user would download them, and expected.safetensors computed from that folder by Hugging Face
-transformers in float32 (stored weights up-cast, eager attention, one pass over all tokens, no cache, one thread):
+transformers in float32 (stored weights up-cast or de-quantised, eager attention, one pass over all tokens, no cache,
+one thread):
 
     tokens         I32 [n]                         logits   F32 [n, vocab]
     hidden         F32 [layers, n, hidden]         residual stream after each layer, before the final norm
-    attention      F32 [layers, n, hidden]         output of self-attention, after o_proj
-    ffn            F32 [layers, n, hidden]         output of the dense or mixture-of-experts block
-    router_scores  F32 [moe_layers, n, experts]    softmax over all experts
+    attention      F32 [layers, n, hidden]         what the token mixer adds to the residual stream
+    ffn            F32 [layers, n, hidden]         what the dense or mixture-of-experts block adds to it
+    router_scores  F32 [moe_layers, n, experts]    softmax or sigmoid over all experts, without the selection bias
     experts        I32 [moe_layers, n, top_k]      chosen experts, ascending
     expert_weights F32 [moe_layers, n, top_k]      factor applied to the output of each of them
+
+The token mixer is self-attention, Gated DeltaNet or a short convolution, after its output projection. In Gemma 2, 3 and
+4 `attention` and `ffn` are taken after the norms that follow the blocks, and the ffn of a Gemma 4 layer with experts is
+that of the dense MLP and the experts together; its `hidden` is after layer_scalar, so there hidden = layer_scalar *
+(hidden before + attention + ffn). In all others hidden = hidden before + attention + ffn. expert_weights are complete:
+renormalised, scaled, and in Gemma 4 times per_expert_scale. Of gpt-oss router_scores is the softmax over all experts,
+expert_weights that over the chosen ones.
 
 The last three are absent from dense models. moe_layers counts only the layers that have a router.
 The same versions on the same kind of processor give the same bytes.
@@ -23,7 +31,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,287 +43,336 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-N_TOKENS = 43        # odd, and longer than every sliding window and the shortest YaRN original length
-MIN_GAP = 2e-4       # least distance of the k-th and the next router probability, so that routing is not a near-tie
+from layer_parts import Parts, choose, decoder, router_scores
+from tiny_cases import CASES, HUB_KEYS
+
+MIN_GAP = 2e-4       # least distance of the k-th and the next selection score, so that routing is not a near-tie
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 TORCH_VERSION = torch.__version__.split("+")[0]
 EAGER = {"attn_implementation": "eager", "experts_implementation": "eager"}
-
-
-@dataclass
-class Case:
-    """One checkpoint. form: "hub" (config keys of published checkpoints), "v5" (as save_pretrained writes it)
-    or "fused" (as v5, with the experts of a layer in two tensors)."""
-    name: str
-    family: str
-    form: str
-    dtype: str
-    covers: str
-    config: dict
-    shard: str | None = None                    # max_shard_size
-    drop: tuple = ()                            # hub: config keys left out
-    extra: dict = field(default_factory=dict)   # hub: config keys added or replaced
-    rope_key: str = "rope_type"                 # hub: older files say "type"
-    stray: bool = False                         # store rotary_emb.inv_freq as old Llama checkpoints do
-    generation: bool = True                     # keep generation_config.json
-
-
-def rope(kind="default", theta=10000.0, **keys):
-    return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **keys}}
-
-
-def shape(hidden, heads, kv, layers=2, vocab=80, **keys):
-    return dict(hidden_size=hidden, num_attention_heads=heads, num_key_value_heads=kv, num_hidden_layers=layers,
-                vocab_size=vocab, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, **keys)
-
-
-CASES = [
-    # --- Mixtral: intermediate_size is the expert width, weights always renormalised
-    Case("mixtral-hub-bf16", "mixtral", "hub", "bf16", "hub spelling, 5 experts top 2, rope_theta 1e6",
-         shape(48, 4, 2, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24, **rope(theta=1e6))),
-    Case("mixtral-top1-f32", "mixtral", "v5", "f32", "top 1 of 6, 3 heads over 1, head_dim 20, hidden 40, eps 1e-2",
-         shape(40, 3, 1, vocab=64, head_dim=20, num_local_experts=6, num_experts_per_tok=1, intermediate_size=16,
-               rms_norm_eps=1e-2, **rope())),
-    Case("mixtral-window-f16", "mixtral", "hub", "f16", "sliding window 8 on every layer, all 7 experts, tied",
-         shape(32, 4, 4, layers=3, num_local_experts=7, num_experts_per_tok=7, intermediate_size=16,
-               sliding_window=8, tie_word_embeddings=True, **rope())),
-    Case("mixtral-yarn-shards", "mixtral", "v5", "bf16",
-         "YaRN, original length 16 shorter than the prompt, head_dim 24, sharded",
-         shape(48, 2, 1, head_dim=24, num_local_experts=6, num_experts_per_tok=3, intermediate_size=20,
-               **rope("yarn", factor=8.0, original_max_position_embeddings=16)), shard="40KB"),
-    Case("mixtral-fused-bf16", "mixtral", "fused", "bf16",
-         "fused expert tensors, router under mlp.gate, 5 heads over 1",
-         shape(40, 5, 1, vocab=104, num_local_experts=6, num_experts_per_tok=2, intermediate_size=18, **rope(theta=5e5))),
-    # --- OLMoE: q and k normed over the whole projection
-    Case("olmoe-hub-bf16", "olmoe", "hub", "bf16",
-         "hub spelling, top 3 of 7, weights not renormalised, no num_key_value_heads",
-         shape(48, 4, 4, num_experts=7, num_experts_per_tok=3, intermediate_size=16, **rope()), drop=("num_key_value_heads",)),
-    Case("olmoe-clip-f32", "olmoe", "v5", "f32", "clip_qkv 0.9 (after the norm), renormalised, 3 heads of 12, eps 1e-2",
-         shape(36, 3, 3, num_experts=5, num_experts_per_tok=2, intermediate_size=16, clip_qkv=0.9, norm_topk_prob=True,
-               rms_norm_eps=1e-2,
-               **rope())),
-    Case("olmoe-tied-gqa-f16", "olmoe", "hub", "f16", "5 heads over 1, all 6 experts, tied, no renormalisation",
-         shape(40, 5, 1, num_experts=6, num_experts_per_tok=6, intermediate_size=16, tie_word_embeddings=True, **rope())),
-    Case("olmoe-linear-fused", "olmoe", "fused", "bf16",
-         "fused experts, linear RoPE scaling 2.5, attention bias, top 1 not renormalised",
-         shape(48, 3, 3, num_experts=6, num_experts_per_tok=1, intermediate_size=16, attention_bias=True,
-               **rope("linear", factor=2.5))),
-    # --- Qwen2-MoE: gated shared expert, q/k/v bias
-    Case("qwen2-moe-hub-bf16", "qwen2_moe", "hub", "bf16",
-         "hub spelling, top 2 of 6 not renormalised, sliding_window 8 present but switched off",
-         shape(48, 4, 4, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16, intermediate_size=40,
-               shared_expert_intermediate_size=28, **rope(theta=1e6)), extra={"sliding_window": 8}),
-    Case("qwen2-moe-step2-f32", "qwen2_moe", "v5", "f32",
-         "decoder_sparse_step 2 (layers 1 and 3 are MoE), renormalised, 5 heads of 6 over 1, eps 1e-2",
-         shape(30, 5, 1, layers=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12, intermediate_size=24,
-               shared_expert_intermediate_size=20, decoder_sparse_step=2, norm_topk_prob=True, rms_norm_eps=1e-2,
-               **rope())),
-    Case("qwen2-moe-window-hub", "qwen2_moe", "hub", "bf16",
-         "use_sliding_window 9 with max_window_layers 3 of 4: layers 0 and 2 slide",
-         shape(32, 2, 1, layers=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=16, intermediate_size=32,
-               shared_expert_intermediate_size=16, use_sliding_window=True, sliding_window=9, max_window_layers=3, **rope())),
-    Case("qwen2-moe-yarn-f16", "qwen2_moe", "hub", "f16",
-         "YaRN spelt \"type\", head_dim 20, hidden 52, 3 heads, all 5 experts",
-         shape(52, 3, 1, head_dim=20, num_experts=5, num_experts_per_tok=5, moe_intermediate_size=16, intermediate_size=32,
-               shared_expert_intermediate_size=24,
-               **rope("yarn", 1e6, factor=4.0, original_max_position_embeddings=32)), rope_key="type"),
-    Case("qwen2-moe-layers-v5", "qwen2_moe", "v5", "bf16",
-         "explicit layer_types, mlp_only_layers [1], no qkv bias, tied, sharded",
-         shape(40, 4, 2, layers=3, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=12, intermediate_size=28,
-               shared_expert_intermediate_size=16, qkv_bias=False, mlp_only_layers=[1], tie_word_embeddings=True,
-               use_sliding_window=True, sliding_window=7,
-               layer_types=["full_attention", "full_attention", "sliding_attention"], **rope()), shard="24KB"),
-    # --- Qwen3-MoE: per-head q/k norm
-    Case("qwen3-moe-hub-bf16", "qwen3_moe", "hub", "bf16",
-         "hub spelling, head_dim 24 with 4 heads on hidden 48, top 2 of 6 renormalised, sliding_window 8 switched off",
-         shape(48, 4, 2, head_dim=24, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16, intermediate_size=40,
-               norm_topk_prob=True, rms_norm_eps=1e-6, **rope(theta=1e7)),
-         extra={"sliding_window": 8, "max_window_layers": 1, "eos_token_id": [2, 5]}),
-    Case("qwen3-moe-dense-layer-f32", "qwen3_moe", "v5", "f32",
-         "mlp_only_layers [1] of 3, not renormalised, no head_dim key (hidden/heads), eps 1e-2",
-         shape(30, 5, 1, layers=3, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, intermediate_size=24,
-               mlp_only_layers=[1], rms_norm_eps=1e-2, **rope())),
-    Case("qwen3-moe-window-hub", "qwen3_moe", "hub", "bf16",
-         "use_sliding_window 9: every layer slides; decoder_sparse_step 2",
-         shape(32, 3, 1, layers=4, head_dim=20, num_experts=7, num_experts_per_tok=2, moe_intermediate_size=16,
-               intermediate_size=32, norm_topk_prob=True, decoder_sparse_step=2, use_sliding_window=True, sliding_window=9,
-               **rope()), generation=False),
-    Case("qwen3-moe-fused-bf16", "qwen3_moe", "fused", "bf16",
-         "fused experts, attention bias on q, k, v, o, top 1 renormalised (weight 1)",
-         shape(48, 6, 2, head_dim=12, num_experts=5, num_experts_per_tok=1, moe_intermediate_size=18, intermediate_size=32,
-               norm_topk_prob=True, attention_bias=True, **rope(theta=1e6))),
-    Case("qwen3-moe-yarn-f16", "qwen3_moe", "hub", "f16",
-         "YaRN with attention_factor and truncate false, tied, all 6 experts",
-         shape(48, 4, 1, head_dim=16, num_experts=6, num_experts_per_tok=6, moe_intermediate_size=16, intermediate_size=32,
-               norm_topk_prob=False, tie_word_embeddings=True,
-               **rope("yarn", factor=4.0, original_max_position_embeddings=32, attention_factor=1.25, truncate=False))),
-    # --- dense Llama
-    Case("llama2-hub-f16", "llama", "hub", "f16",
-         "Llama 2 style: no num_key_value_heads, stored rotary_emb.inv_freq to ignore",
-         shape(48, 4, 4, intermediate_size=72, rms_norm_eps=1e-5, **rope()), drop=("num_key_value_heads",), stray=True,
-         generation=False),
-    Case("llama3-hub-bf16", "llama", "hub", "bf16", "llama3 RoPE scaling, tied, 3 heads over 1",
-         shape(48, 3, 1, layers=3, vocab=128, intermediate_size=56, rms_norm_eps=1e-5, tie_word_embeddings=True,
-               **rope("llama3", 500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                      original_max_position_embeddings=64)), extra={"eos_token_id": [2, 3, 4]}),
-    Case("llama-bias-f32", "llama", "v5", "f32",
-         "attention and MLP biases, linear RoPE scaling 3, head_dim 20, 5 heads over 1, eps 1e-2",
-         shape(40, 5, 1, head_dim=20, intermediate_size=52, attention_bias=True, mlp_bias=True,
-               rms_norm_eps=1e-2, **rope("linear", factor=3.0))),
-    Case("llama3-shards-bf16", "llama", "v5", "bf16", "llama3 RoPE scaling in the v5 spelling, head_dim 24, sharded",
-         shape(48, 4, 2, head_dim=24, vocab=112, intermediate_size=80,
-               **rope("llama3", 500000.0, factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                      original_max_position_embeddings=32)), shard="30KB"),
-    Case("llama-yarn-mscale", "llama", "v5", "bf16", "YaRN with mscale 1.0 and mscale_all_dim 0.707",
-         shape(32, 2, 2, layers=3, intermediate_size=48,
-               **rope("yarn", factor=40.0, original_max_position_embeddings=32, mscale=1.0, mscale_all_dim=0.707))),
-    # --- Mistral
-    Case("mistral-window-hub", "mistral", "hub", "bf16", "sliding window 8 on every layer",
-         shape(48, 6, 2, layers=3, intermediate_size=64, rms_norm_eps=1e-5, sliding_window=8, **rope())),
-    Case("mistral-head20-f32", "mistral", "v5", "f32", "no window, head_dim 20 with 2 heads on hidden 52, eps 1e-2",
-         shape(52, 2, 1, head_dim=20, intermediate_size=48, sliding_window=None, rms_norm_eps=1e-2,
-               **rope(theta=1e6))),
-    Case("mistral-yarn-f16", "mistral", "hub", "f16", "YaRN with beta_fast 2 and beta_slow 0.25, window 16 over it",
-         shape(40, 5, 5, head_dim=16, intermediate_size=48, sliding_window=16,
-               **rope("yarn", 1000.0, factor=2.0, original_max_position_embeddings=64, beta_fast=2.0, beta_slow=0.25))),
-    # --- Qwen2
-    Case("qwen2-hub-bf16", "qwen2", "hub", "bf16", "hub spelling, tied, q/k/v bias, sliding_window 8 switched off",
-         shape(56, 7, 1, intermediate_size=72, tie_word_embeddings=True, rms_norm_eps=1e-6, **rope(theta=1e6)),
-         extra={"sliding_window": 8, "max_window_layers": 1}),
-    Case("qwen2-window-hub", "qwen2", "hub", "f16", "use_sliding_window 8 from layer max_window_layers 1 on",
-         shape(40, 4, 2, layers=3, intermediate_size=48, use_sliding_window=True, sliding_window=8, max_window_layers=1, **rope())),
-    Case("qwen2-yarn-f32", "qwen2", "v5", "f32",
-         "YaRN in the v5 spelling, original length 32 shorter than the prompt, eps 1e-2",
-         shape(36, 3, 1, intermediate_size=44, rms_norm_eps=1e-2,
-               **rope("yarn", 1e6, factor=4.0, original_max_position_embeddings=32))),
-    # --- Qwen3
-    Case("qwen3-hub-bf16", "qwen3", "hub", "bf16", "hub spelling, tied, head_dim 24 with 4 heads on hidden 56",
-         shape(56, 4, 2, head_dim=24, intermediate_size=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **rope(theta=1e6))),
-    Case("qwen3-layers-v5", "qwen3", "v5", "f16", "explicit layer_types full, sliding, full with window 7, eps 1e-2",
-         shape(40, 5, 1, layers=3, head_dim=16, intermediate_size=48, rms_norm_eps=1e-2, use_sliding_window=True, sliding_window=7,
-               layer_types=["full_attention", "sliding_attention", "full_attention"], **rope())),
-    Case("qwen3-bias-yarn-f32", "qwen3", "v5", "f32",
-         "attention bias, YaRN with beta_fast 4 and truncate false, head_dim 20",
-         shape(40, 3, 1, head_dim=20, intermediate_size=48, attention_bias=True,
-               **rope("yarn", 1000.0, factor=8.0, original_max_position_embeddings=40, beta_fast=4.0, truncate=False))),
-]
+ONE_PLUS_W = ("gemma", "gemma2", "gemma3_text", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")
+MXFP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+FP8_BLOCK = 128
 
 
 # ---------------------------------------------------------------- weights
 
-def fill(model, rng):
+def norm_weights(name, shape, family, rng):
+    """Around 1, or what 1 is added to."""
+    if family == "gemma4_text" and ("q_norm" in name or "k_norm" in name):
+        return rng.uniform(0.4, 1.0, shape)           # scores are not divided by sqrt(head_dim)
+    x = rng.uniform(0.8, 2.2, shape) if "q_norm" in name or "k_norm" in name else rng.uniform(0.5, 1.5, shape)
+    return x - 1 if family in ONE_PLUS_W and "linear_attn.norm" not in name else x
+
+
+def weights(name, shape, family, tied, rng):
+    """A random parameter of shape; name is its full name."""
+    last = name.removesuffix(".weight").rsplit(".", 1)[-1]
+    fan_in = shape[-2] if family == "gpt_oss" and len(shape) == 3 else shape[-1]
+    if "norm" in name:
+        return norm_weights(name, shape, family, rng)
+    if last == "A_log":
+        return rng.uniform(-4.0, 0.7, shape)          # some heads forget slowly
+    if name.endswith("bias"):
+        return rng.normal(0, 0.15 if last in ("e_score_correction_bias", "expert_bias") else 0.3, shape)
+    if last in ("layer_scalar", "per_expert_scale") or name.endswith("router.scale"):
+        return rng.uniform(0.5, 1.5, shape)
+    if last == "sinks":
+        return rng.normal(0, 1.0, shape)
+    if "embed_tokens" in name:
+        scaled = tied or family.startswith("gemma")   # Gemma multiplies by sqrt(hidden)
+        return rng.normal(0, 2 / fan_in ** 0.5 if scaled else 1.0, shape)
+    if "router.proj" in name:
+        return rng.normal(0, 1.5, shape)              # its input is divided by sqrt(hidden)
+    gain = {"q_proj": 1.6, "k_proj": 1.6, "gate": 1.5, "router": 1.5, "shared_expert_gate": 1.5, "lm_head": 2.0}
+    return rng.normal(0, gain.get(last, 1.2) / fan_in ** 0.5, shape)
+
+
+def stored_buffers(model):
+    return [(n, b) for n, b in model.named_buffers()
+            if n.endswith(("e_score_correction_bias", "expert_bias", "layer_scalar"))]
+
+
+def fill(model, case, rng):
     """Random weights that spread logits, attention scores and router scores; norms around 1, biases not zero."""
-    tied = model.config.tie_word_embeddings
-    for name, p in model.named_parameters():
-        fan_in = p.shape[-1]
-        if "q_norm" in name or "k_norm" in name:
-            x = rng.uniform(0.8, 2.2, p.shape)
-        elif "norm" in name:
-            x = rng.uniform(0.5, 1.5, p.shape)
-        elif name.endswith("bias"):
-            x = rng.normal(0, 0.3, p.shape)
-        elif "embed_tokens" in name:
-            x = rng.normal(0, 2 / fan_in ** 0.5 if tied else 1.0, p.shape)
+    for name, p in list(model.named_parameters()) + stored_buffers(model):
+        if case.quant == "mxfp4" and p.ndim == 3:
+            x = dequantise_mxfp4(*random_mxfp4(p.shape, rng)).transpose(1, 2).numpy()
         else:
-            last = name.removesuffix(".weight").rsplit(".", 1)[-1]
-            gain = {"q_proj": 1.6, "k_proj": 1.6, "gate": 1.5, "shared_expert_gate": 1.5, "lm_head": 2.0}.get(last, 1.2)
-            x = rng.normal(0, gain / fan_in ** 0.5, p.shape)
+            x = weights(name, p.shape, case.family, model.config.tie_word_embeddings, rng)
         with torch.no_grad():
             p.copy_(torch.from_numpy(x.astype(np.float32)))
 
 
+def round_weights(model, case):
+    """To the stored type; model.to() would round the rotary frequencies as well."""
+    for name, p in model.named_parameters():
+        if not any(word in name for word in case.keep_f32):
+            p.data = p.data.to(DTYPES[case.dtype])
+    for name, b in stored_buffers(model):
+        if name.endswith("layer_scalar"):             # the selection biases stay float32
+            b.data = b.data.to(DTYPES[case.dtype])
+
+
+# ---------------------------------------------------------------- quantised releases
+
+def random_mxfp4(shape, rng):
+    """Blocks [experts, out, in / 32, 16] and scales [experts, out, in / 32] of a parameter [experts, in, out]."""
+    n_experts, n_in, n_out = shape
+    blocks = rng.integers(0, 256, (n_experts, n_out, n_in // 32, 16), dtype=np.uint8)
+    middle = 127 + round(np.log2(1.2 / n_in ** 0.5 / 2.9))        # 2.9 is the RMS of the sixteen values
+    scales = (middle + rng.integers(-2, 2, (n_experts, n_out, n_in // 32))).astype(np.uint8)
+    return torch.from_numpy(blocks), torch.from_numpy(scales)
+
+
+def dequantise_mxfp4(blocks, scales):
+    """float32 [experts, out, in]; the low half of byte i is element 2i, the high half 2i + 1."""
+    codes = torch.stack([blocks & 15, blocks >> 4], -1).flatten(-2)
+    return (MXFP4[codes.long()] * torch.exp2(scales.float() - 127)[..., None]).flatten(-2)
+
+
+def quantise_mxfp4(x):
+    """Blocks and scales of values [experts, out, in] that MXFP4 holds exactly."""
+    x = x.unflatten(-1, (-1, 32))
+    top = x.abs().amax(-1)
+    scales = torch.floor(torch.log2(top)) - 2                     # the greatest value is 4 or 6 units, or ...
+    for _ in range(4):                                            # ... the unit is smaller, if no 4 or 6 is there
+        units = x / torch.exp2(scales)[..., None]
+        wrong = (units[..., None] != MXFP4).all(-1).any(-1)
+        scales = torch.where(wrong, scales - 1, scales)
+    codes = (units[..., None] == MXFP4[:8]).float().argmax(-1)
+    negative = (units[..., None] == MXFP4[9:]).any(-1)
+    codes = torch.where(negative, (units[..., None] == -MXFP4[:8]).float().argmax(-1) + 8, codes).to(torch.uint8)
+    return codes[..., ::2] | codes[..., 1::2] << 4, (scales + 127).to(torch.uint8)
+
+
+def expand_blocks(scales, shape):
+    """[ceil(n / 128), ceil(k / 128)] -> [n, k]"""
+    return scales.repeat_interleave(FP8_BLOCK, 0).repeat_interleave(FP8_BLOCK, 1)[:shape[0], :shape[1]]
+
+
+def quantise_fp8(x):
+    """F8_E4M3 [n, k] and the scale of each 128 x 128 block."""
+    n, k = x.shape
+    padded = torch.nn.functional.pad(x.float(), (0, -k % FP8_BLOCK, 0, -n % FP8_BLOCK))
+    scales = padded.unflatten(1, (-1, FP8_BLOCK)).unflatten(0, (-1, FP8_BLOCK)).abs().amax((1, 3)) / 448
+    return (x.float() / expand_blocks(scales, x.shape)).to(torch.float8_e4m3fn), scales
+
+
+def spread_blocks(x, rng):
+    """x with blocks of different magnitudes, so that a wrong scale shows."""
+    n, k = (-(-size // FP8_BLOCK) for size in x.shape)
+    return x * expand_blocks(torch.from_numpy(rng.uniform(0.5, 2, (n, k)).astype(np.float32)), x.shape).to(x.dtype)
+
+
+def quantise(tensors, case, rng):
+    """The tensors of a quantised release."""
+    out = {}
+    for name, x in tensors.items():
+        if case.quant == "mxfp4" and x.ndim == 3:
+            matrices = x.float().transpose(1, 2)
+            out[name + "_blocks"], out[name + "_scales"] = quantise_mxfp4(matrices)
+            if not torch.equal(dequantise_mxfp4(out[name + "_blocks"], out[name + "_scales"]), matrices):
+                sys.exit(f"{case.name}: {name} is not exact in MXFP4")
+        elif case.quant == "fp8" and name.endswith(("_proj.weight", "_proj_with_mqa.weight")):
+            out[name], out[name + "_scale_inv"] = quantise_fp8(spread_blocks(x, rng))
+        else:
+            out[name] = x
+    return out
+
+
+def dequantise(tensors):
+    out = {}
+    for name, x in tensors.items():
+        if name.endswith("_blocks"):
+            name = name.removesuffix("_blocks")
+            out[name] = dequantise_mxfp4(x, tensors[name + "_scales"]).transpose(1, 2).contiguous()
+        elif x.dtype == torch.float8_e4m3fn:
+            out[name] = x.float() * expand_blocks(tensors[name + "_scale_inv"], x.shape)
+        elif not name.endswith(("_scales", "_scale_inv")):
+            out[name] = x
+    return out
+
+
 # ---------------------------------------------------------------- files
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
 
 def write_json(path, obj):
     path.write_text(json.dumps(obj, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def hub_config(cfg, case):
-    """The config keys of published checkpoints, from those that transformers 5 writes."""
-    c = {k: v for k, v in cfg.items() if k not in ("rope_parameters", "dtype", "transformers_version", "pad_token_id")}
-    scaling = dict(cfg["rope_parameters"])
+def old_rope_keys(parameters, case):
+    """rope_theta, rope_scaling and rope_local_base_freq."""
+    c, scaling = {}, dict(parameters)
+    if "full_attention" in scaling:
+        c["rope_local_base_freq"] = scaling["sliding_attention"]["rope_theta"]
+        scaling = dict(scaling["full_attention"])
     c["rope_theta"] = scaling.pop("rope_theta")
+    if "partial_rotary_factor" in scaling:
+        c["partial_rotary_factor"] = scaling.pop("partial_rotary_factor")
     kind = scaling.pop("rope_type")
     c["rope_scaling"] = None if kind == "default" else {case.rope_key: kind, **scaling}
-    c["torch_dtype"] = cfg["dtype"]
+    return c
+
+
+def hub_config(cfg, case):
+    """The config keys of published checkpoints, from those that transformers 5 writes."""
+    family = HUB_KEYS[case.family]
+    c = {k: v for k, v in cfg.items() if k not in ("rope_parameters", "dtype", "transformers_version", "pad_token_id")}
+    c |= {"rope_parameters": cfg["rope_parameters"]} if case.rope_new else old_rope_keys(cfg["rope_parameters"], case)
+    c["dtype" if case.rope_new else "torch_dtype"] = cfg["dtype"]
     if case.family == "qwen3_moe":
         c["num_experts"] = c.pop("num_local_experts")
-    c.pop("layer_types", None)
-    if c.get("head_dim") in (None, c["hidden_size"] // c["num_attention_heads"]):
+    if "layer_types" not in family:
+        c.pop("layer_types", None)
+    if "head_dim" not in family and c.get("head_dim") in (None, c["hidden_size"] // c["num_attention_heads"]):
         c.pop("head_dim", None)
+    for key, value in family.items():
+        if value is None:
+            c.pop(key, None)
+        elif value is not True or key not in c:
+            c[key] = value
     for key in case.drop:
         del c[key]
-    return {**c, **case.extra}
+    c |= case.extra
+    if case.wrap is None:
+        return c
+    del c["architectures"]
+    return {**case.wrap, "text_config": c, "dtype" if case.rope_new else "torch_dtype": cfg["dtype"]}
 
 
-def add_stray(folder, model):
-    """Store each layer's rotary frequencies [head_dim / 2], as checkpoints of 2023 did; readers must ignore them."""
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    for i in range(model.config.num_hidden_layers):
-        tensors[f"model.layers.{i}.self_attn.rotary_emb.inv_freq"] = torch.ones_like(model.model.rotary_emb.inv_freq)
-    save_file(tensors, path, {"format": "pt"})
+def published(tensors, case, rng):
+    """The tensors as a release has them, with those that a reader must ignore."""
+    if case.quant:
+        tensors = quantise(tensors, case, rng)
+    out = {}
+    for name, x in tensors.items():
+        out[case.prefix + name.removeprefix("model.") if name.startswith("model.") else name] = x
+    for name, size in case.stray.items():
+        out[name] = torch.ones(size, dtype=torch.float32 if "inv_freq" in name else DTYPES[case.dtype])
+    return {name: x.contiguous() for name, x in out.items()}
 
 
-def write_checkpoint(folder, case, model):
+def write_checkpoint(folder, case, model, rng):
     if folder.exists():
         shutil.rmtree(folder)
     keys = {"max_shard_size": case.shard} if case.shard else {}
-    model.save_pretrained(folder, save_original_format=case.form != "fused", **keys)
+    model.save_pretrained(folder, save_original_format=case.form != "fused" and case.split_experts, **keys)
     if case.form == "hub":
         path = folder / "config.json"
-        config = hub_config(json.loads(path.read_text(encoding="utf-8")), case)
+        config = hub_config(read_json(path), case)
         write_json(path, config)
+        eos = (config if "eos_token_id" in config else config["text_config"])["eos_token_id"]
         write_json(folder / "generation_config.json",
-                   {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "bos_token_id": 1,
-                    "eos_token_id": config["eos_token_id"]})
-    if case.stray:
-        add_stray(folder, model)
+                   {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "bos_token_id": 1, "eos_token_id": eos})
+    path = folder / "model.safetensors"
+    if case.quant or case.stray or case.prefix != "model.":
+        save_file(published(load_file(path), case, rng), path, {"format": "pt"})
     if not case.generation:
         (folder / "generation_config.json").unlink()
 
 
 # ---------------------------------------------------------------- reference values
 
+def readable_copy(folder, case, copy):
+    """The same checkpoint for transformers: de-quantised, and without what it must not or cannot read."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors = dequantise({name: x for name, x in tensors.items() if name not in case.stray})
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    config = read_json(folder / "config.json")
+    config.pop("quantization_config", None)
+    if config["model_type"] == "kimi_k2":            # the same as deepseek_v3, with code of its own beside the file
+        config["model_type"] = "deepseek_v3"
+    write_json(copy / "config.json", config)
+    return copy
+
+
+def load(folder, case):
+    """The float32 model of a folder; every tensor of the file must have been read."""
+    with tempfile.TemporaryDirectory() as copy:
+        awkward = case.quant or case.stray or read_json(folder / "config.json")["model_type"] == "kimi_k2"
+        source = readable_copy(folder, case, Path(copy)) if awkward else folder
+        model, info = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, output_loading_info=True,
+                                                           **EAGER)
+    missing = [n for n in info["missing_keys"] if not any(word in n for word in ("vision", "multi_modal"))]
+    if missing or info["unexpected_keys"] or info["mismatched_keys"]:
+        sys.exit(f"{case.name}: missing {missing}, unexpected {sorted(info['unexpected_keys'])}, mismatched "
+                 f"{info['mismatched_keys']}")
+    for p in model.parameters():      # mapped files are not aligned, and sums depend on that
+        p.data = p.data.clone()
+    return model.eval()
+
+
+def watch(model, parts):
+    """What the layers of the next forward pass take and give: a dict of lists, filled by hooks, and the hooks."""
+    seen = {"layer": [], "attention": [], "ffn": [], "router": [], "mixture": []}
+
+    def keep(key):
+        return lambda module, args, out: seen[key].append(out[0] if isinstance(out, tuple) and key != "router" else out)
+
+    hooks = [decoder(model).layers[0].register_forward_pre_hook(lambda m, args: seen.update(first=args[0].clone()))]
+    for p in parts:
+        hooks += [p.layer.register_forward_hook(keep("layer")), p.mixer.register_forward_hook(keep("attention")),
+                  p.ffn.register_forward_hook(keep("ffn"))]
+        if p.block:
+            hooks += [p.router.register_forward_hook(keep("router")), p.block.experts.register_forward_hook(
+                lambda module, args, out: seen["mixture"].append((module, args[0], out)))]
+    return seen, hooks
+
+
 def run(model, tokens):
-    """Forward pass over tokens [n]; a dict of tensors as the module text describes, with int64 ids."""
-    seen = {"hidden": [], "attention": [], "ffn": [], "router": []}
-
-    def keep(key, index=None):
-        def hook(module, args, out):
-            seen[key].append(out if index is None or isinstance(out, torch.Tensor) else out[index])
-        return hook
-
-    hooks = []
-    for layer in model.model.layers:
-        hooks += [layer.register_forward_hook(keep("hidden", 0)),
-                  layer.self_attn.register_forward_hook(keep("attention", 0)),
-                  layer.mlp.register_forward_hook(keep("ffn", 0))]
-        if hasattr(layer.mlp, "experts"):
-            hooks.append(layer.mlp.gate.register_forward_hook(keep("router")))
+    """Forward pass over tokens [n]; a dict of tensors as the module text describes, with int64 ids; and the least
+    distance between a chosen and an unchosen expert or group of experts (1 when there is nothing to choose)."""
+    config = model.config.get_text_config()
+    parts = [Parts(layer) for layer in decoder(model).layers]
+    seen, hooks = watch(model, parts)
     with torch.no_grad():
-        logits = model(tokens[None], use_cache=False).logits[0]
+        out = {"tokens": tokens, "logits": model(tokens[None], use_cache=False).logits[0]}
     for h in hooks:
         h.remove()
-    n, hidden = len(tokens), model.config.hidden_size
-    out = {"tokens": tokens, "logits": logits}
-    for key in ("hidden", "attention", "ffn"):
-        out[key] = torch.stack([x.reshape(n, hidden) for x in seen[key]])
-    if seen["router"]:
-        ids = torch.stack([r[2] for r in seen["router"]])
-        weights = torch.stack([r[1] for r in seen["router"]])
-        experts, order = ids.sort(-1)
-        out |= {"router_scores": torch.stack([r[0].float().softmax(-1) for r in seen["router"]]),
-                "experts": experts, "expert_weights": weights.gather(-1, order)}
-    return out
+    for key, name in (("layer", "hidden"), ("attention", "attention"), ("ffn", "ffn")):
+        out[name] = torch.stack([x.reshape(len(tokens), config.hidden_size) for x in seen[key]])
+    check_sums(parts, seen["first"].reshape(len(tokens), -1), out)
+    return out, add_routing(out, [p for p in parts if p.block], seen, config) if seen["router"] else 1.0
 
 
-def router_gap(out):
-    """Least distance of the k-th and the (k+1)-th router probability; 1 when there is nothing to choose."""
-    if "experts" not in out:
-        return 1.0
-    k, scores = out["experts"].shape[-1], out["router_scores"].sort(-1, descending=True).values
-    return 1.0 if k == scores.shape[-1] else (scores[..., k - 1] - scores[..., k]).min().item()
+def add_routing(out, parts, seen, config):
+    """The three tensors of the routers, checked; returns the least gap."""
+    ids, order = torch.stack([r[2] for r in seen["router"]]).sort(-1)
+    scores = [router_scores(r[0].float(), config.model_type) for r in seen["router"]]
+    out |= {"router_scores": torch.stack(scores), "experts": ids,
+            "expert_weights": torch.stack([r[1] for r in seen["router"]]).gather(-1, order)}
+    for i, mixture in enumerate(seen["mixture"]):
+        check_mixture(*mixture, ids[i], out["expert_weights"][i])
+    choices = [choose(p, s, ids.shape[-1], config) for p, s in zip(parts, scores)]
+    gap = min(gaps.min().item() for _, gaps in choices)
+    if gap >= MIN_GAP and not all(torch.equal(found, stored) for (found, _), stored in zip(choices, ids)):
+        sys.exit("the choice of experts does not follow from the scores")
+    return gap
+
+
+def check_sums(parts, before, out):
+    """Layers add what is stored, and nothing else."""
+    for i, p in enumerate(parts):
+        after = (before + out["attention"][i] + out["ffn"][i]) * getattr(p.layer, "layer_scalar", 1.0)
+        if (after - out["hidden"][i]).abs().max() > 1e-5 * after.abs().max():
+            sys.exit(f"layer {i}: hidden is not the sum of attention and ffn")
+        before = out["hidden"][i]
+
+
+def check_mixture(experts, x, out, ids, weights):
+    """The stored choice and weights give the output of the experts, computed one at a time."""
+    total = torch.zeros_like(out)
+    factors = torch.zeros(len(x), experts.num_experts).scatter(1, ids, weights)
+    with torch.no_grad():
+        for e in range(experts.num_experts):
+            one = torch.full((len(x), 1), e)
+            total += factors[:, e:e + 1] * experts.forward(x, one, torch.ones(len(x), 1))
+    if (total - out).abs().max() > 1e-5 * out.abs().max():
+        sys.exit("the stored mixture is not what the experts give")
 
 
 def make(case, index, root):
@@ -323,20 +380,21 @@ def make(case, index, root):
     rng = np.random.default_rng(1000 + index)
     config = AutoConfig.for_model(case.family, **case.config)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **EAGER).eval()
-    fill(model, rng)
-    for p in model.parameters():      # model.to() would round the rotary frequencies as well
-        p.data = p.data.to(DTYPES[case.dtype])
+    fill(model, case, rng)
+    round_weights(model, case)
     folder = root / case.name
-    write_checkpoint(folder, case, model)
-    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **EAGER).eval()
+    write_checkpoint(folder, case, model, rng)
+    loaded = load(folder, case)
     for _ in range(50):
-        tokens = torch.from_numpy(rng.integers(0, config.vocab_size, N_TOKENS))
-        out = run(loaded, tokens)
-        if router_gap(out) >= MIN_GAP:
+        tokens = torch.from_numpy(rng.integers(0, config.vocab_size, case.n_tokens))
+        out, gap = run(loaded, tokens)
+        if gap >= MIN_GAP:
             break
     else:
         sys.exit(f"{case.name}: no prompt without a router near-tie in 50")
-    if not torch.equal(run(model.float(), tokens)["logits"], out["logits"]):
+    with torch.no_grad():
+        saved = model.float()(tokens[None], use_cache=False).logits[0]
+    if case.quant != "fp8" and (saved - out["logits"]).abs().max() > 1e-5 * saved.std():
         sys.exit(f"{case.name}: the folder does not give the logits of the model it was saved from")
     bad = [k for k, v in out.items() if v.dtype.is_floating_point and not torch.isfinite(v).all()]
     if bad:
@@ -349,7 +407,7 @@ def make(case, index, root):
     for path in folder.iterdir():
         path.chmod(0o644)
     size = sum(f.stat().st_size for f in folder.iterdir())
-    return f"{case.name}: {size // 1024} KB, logit std {out['logits'].std():.2f}, least router gap {router_gap(out):.4f}"
+    return f"{case.name}: {size // 1024} KB, logit std {out['logits'].std():.2f}, least router gap {gap:.4f}"
 
 
 # ---------------------------------------------------------------- index
@@ -364,19 +422,25 @@ Made by
 
     python tools/reference/make_tiny_models.py --out tests/golden/models
 
-with torch {TORCH_VERSION}, transformers {transformers.__version__}, safetensors {safetensors.__version__} and numpy {np.__version__}
-(`tools/reference/requirements.txt`). Do not edit anything here by hand. The weights are random: no case says anything
-sensible.
+with torch {TORCH_VERSION}, transformers {transformers.__version__}, safetensors {safetensors.__version__} and numpy
+{np.__version__} (`tools/reference/requirements.txt`). Do not edit anything here by hand. The weights are random: no
+case says anything sensible.
 
 {doc}
 
-Prompts have {N_TOKENS} random tokens and are chosen so that no routing decision is closer than {MIN_GAP} in probability.
-`cases.txt` lists the folders, one name a line.
+Prompts have 43 random tokens (one has 160) and are chosen so that no routing decision, be it between experts or between
+groups of experts, is closer than {MIN_GAP} in the score that decides. `cases.txt` lists the folders, one name a line.
 
-Forms: **hub** has the config keys of published checkpoints (`rope_theta`, `rope_scaling`, `torch_dtype`), **v5** is what
-`save_pretrained` of transformers 5 writes (`rope_parameters`, `dtype`), both with one tensor per expert and matrix;
-**fused** is v5 with `mlp.experts.gate_up_proj` [experts, 2 ff, hidden] (gate rows first) and
-`mlp.experts.down_proj` [experts, hidden, ff], which `save_pretrained(save_original_format=False)` writes.
+Forms: **hub** has the config keys and the tensors of published checkpoints (`rope_theta`, `rope_scaling`,
+`torch_dtype`; in releases of 2026 `rope_parameters` and `dtype`; multimodal ones nest `text_config` and prefix their
+tensors), **v5** is what `save_pretrained` of transformers 5 writes (`rope_parameters`, `dtype`). Both have one tensor
+per expert and matrix, except for gpt-oss and Gemma 4 (both forms) and Qwen3.5-MoE (hub). **fused** is v5 with
+`mlp.experts.gate_up_proj` [experts, 2 ff, hidden] (gate rows first) and `mlp.experts.down_proj` [experts, hidden, ff],
+which `save_pretrained(save_original_format=False)` writes. Tensors to be ignored are filled with ones.
+
+MXFP4 and FP8 weights are de-quantised by the script, an FP8 scale counting for 128 x 128 weights and less at the edges.
+transformers de-quantises MXFP4 alike; it refuses or misreads FP8 matrices whose sides are not multiples of the number
+of their blocks.
 
 | case | family | form | weights | covers |
 |---|---|---|---|---|

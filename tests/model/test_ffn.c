@@ -1,0 +1,236 @@
+/* MLP and experts: activations, biases and shared experts against numbers worked out by hand. Matrices pick their
+ * numbers out of h: [gate, up] of N numbers each, then what the router reads. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "tests/model/tiny.h"
+#include "tests/support/compare.h"
+
+enum { N = 4, HIDDEN = 3 * N, MAX_ROWS = 5 };
+
+static void run_mlp(struct tiny *t, const struct chunk *c, const float *h, struct thread *thread)
+{
+    mlp(&t->model, &t->layer, &t->ws, c, h, thread);
+}
+
+static void run_experts(struct tiny *t, const struct chunk *c, const float *h, struct thread *thread)
+{
+    experts(&t->model, &t->layer, 0, &t->ws, c, h, h, thread);
+}
+
+/* The router reads the same numbers from another place, times -1. */
+static void run_routed_apart(struct tiny *t, const struct chunk *c, const float *h, struct thread *thread)
+{
+    team_barrier(thread);
+    for (int i = 0; thread->id == 0 && i < c->n_rows; i++)
+        for (int d = 0; d < HIDDEN; d++) t->ws.router_in[i * t->ws.ld_hidden + d] = -h[i * t->ws.ld_hidden + d];
+    team_barrier(thread);
+    experts(&t->model, &t->layer, 0, &t->ws, c, h, t->ws.router_in, thread);
+}
+
+/* The same rows alone and in company, by one thread and by three: the same bits, and that x got what branch has. The
+ * first N numbers of each row of the result are what the block gave. */
+static void run_rows(struct tiny *t, tiny_block *block, const float *h, int n, float *out)
+{
+    float other[MAX_ROWS * HIDDEN];
+    for (int n_threads = 1; n_threads <= 3; n_threads += 2)
+        for (int together = 0; together < 2; together++) {
+            tiny_start(t, MAX_ROWS, n_threads);
+            for (int i = 0; i < (together ? 1 : n); i++)
+                tiny_run(t, block, h + i * HIDDEN, i, together ? n : 1, other + i * HIDDEN);
+            const float *last = other + (together ? 0 : n - 1) * HIDDEN;
+            cr_expect_eq(first_difference(t->ws.x, last, HIDDEN), -1, "x += branch");
+            tiny_stop(t);
+            if (n_threads == 1 && together == 0) memcpy(out, other, (size_t)(n * HIDDEN) * sizeof *out);
+            cr_assert_eq(first_difference(out, other, (size_t)(n * HIDDEN)), -1, "%d threads, together %d", n_threads,
+                         together);
+        }
+}
+
+static void expect_row(const float *out, double a, double b, double c, double d)
+{
+    const double expected[N] = {a, b, c, d};
+    for (int i = 0; i < N; i++)
+        cr_expect(fabs((double)out[i] - expected[i]) <= 1e-6 * (1 + fabs(expected[i])), "[%d]: %.9g, expected %.9g", i,
+                  (double)out[i], expected[i]);
+}
+
+static struct mlp_weights pick_mlp(struct tiny *t)
+{
+    return (struct mlp_weights){
+        .gate = tiny_pick(t, N, HIDDEN, 0), .up = tiny_pick(t, N, HIDDEN, N), .down = tiny_pick(t, HIDDEN, N, 0)};
+}
+
+static void make_mlp(struct tiny *t)
+{
+    tiny_make(t, HIDDEN);
+    t->config.ffn.intermediate_size = N;
+    t->layer.dense = pick_mlp(t);
+}
+
+/* gelu(1) = 0.841192, gelu(-1) = -0.158808, gelu(0.5) = 0.345714, gelu(-2) = -0.0454023 in the tanh form. */
+Test(ffn, gelu_mlp)
+{
+    static const float h[HIDDEN] = {1, -1, .5f, -2, /**/ 1, 2, -10, 100};
+    float out[HIDDEN];
+    struct tiny t;
+    make_mlp(&t);
+    t.config.ffn.activation = ACT_GELU_TANH;
+    run_rows(&t, run_mlp, h, 1, out);
+    expect_row(out, 0.84119199, -0.31761602, -3.4571401, -4.5402306);
+    tiny_free(&t);
+}
+
+/* silu(1) = 0.731059, silu(-1) = -0.268941; biases of all three matrices. */
+Test(ffn, silu_mlp_with_biases)
+{
+    static const float gate[N] = {1, -1}, up[N] = {2, 3}, down[HIDDEN] = {10, 20, 30, 40};
+    static const float h[2][HIDDEN] = {{0, 0, 0, 0, /**/ 0, 1, 5, 5}, {0}};
+    float out[2 * HIDDEN];
+    struct tiny t;
+    make_mlp(&t);
+    t.layer.dense.gate.bias = gate;
+    t.layer.dense.up.bias = up;
+    t.layer.dense.down.bias = down;
+    run_rows(&t, run_mlp, h[0], 2, out);
+    expect_row(out, 10 + 2 * 0.73105858, 20 - 4 * 0.26894142, 30, 40);
+    expect_row(out + HIDDEN, 10 + 2 * 0.73105858, 20 - 3 * 0.26894142, 30, 40);
+    tiny_free(&t);
+}
+
+/* What is to be normalised first stays out of x. */
+Test(ffn, post_norms_leave_x_alone)
+{
+    static const float h[HIDDEN] = {1, 1, 1, 1, 1, 1, 1, 1};
+    float out[HIDDEN];
+    struct tiny t;
+    make_mlp(&t);
+    t.config.post_norms = true;
+    tiny_start(&t, 1, 2);
+    tiny_run(&t, run_mlp, h, 0, 1, out);
+    expect_row(out, 0.73105858, 0.73105858, 0.73105858, 0.73105858);
+    for (int d = 0; d < HIDDEN; d++) cr_expect_eq(t.ws.x[d], 0.0f);
+    tiny_free(&t);
+}
+
+/* ---- experts ----------------------------------------------------------------------------------------------------- */
+
+enum { EXPERTS = 3 };
+
+/* Expert e gives 1, 10, 100 times what MLP would; the router's logits are the last numbers of h. */
+static void make_experts(struct tiny *t, int top_k)
+{
+    float gate[EXPERTS][N][HIDDEN] = {{{0}}}, up[EXPERTS][N][HIDDEN] = {{{0}}}, down[EXPERTS][HIDDEN][N] = {{{0}}};
+    tiny_make(t, HIDDEN);
+    t->config.ffn.kind = FFN_MOE;
+    t->config.ffn.expert_size = N;
+    t->config.router.n_experts = EXPERTS;
+    t->config.router.top_k = top_k;
+    t->config.router.normalise = true;
+    for (int e = 0, factor = 1; e < EXPERTS; e++, factor *= 10)
+        for (int i = 0; i < N; i++) {
+            gate[e][i][i] = up[e][i][N + i] = 1;
+            down[e][i][i] = (float)factor;
+        }
+    t->layer.router = tiny_pick(t, EXPERTS, HIDDEN, 2 * N);
+    t->layer.gate = tiny_bank(t, EXPERTS, N, HIDDEN, gate[0][0], NULL);
+    t->layer.up = tiny_bank(t, EXPERTS, N, HIDDEN, up[0][0], NULL);
+    t->layer.down = tiny_bank(t, EXPERTS, HIDDEN, N, down[0][0], NULL);
+}
+
+/* (1, .5) gives 1.268694, (8, -9) -41.999719, (-3, 2) -0.054214, (.5, -1) 0: here with all of gate and half of up from
+ * the biases of expert 1, whose sum gets its own bias before it is weighed 3/4; expert 0 weighs 1/4. */
+Test(ffn, clamped_experts_with_biases)
+{
+    static const float gate[EXPERTS][N] = {{0}, {1, 8, -3, .5f}, {NAN, NAN, NAN, NAN}};
+    static const float up[EXPERTS][N] = {{0}, {.25f, -4.5f, 1, -.5f}, {NAN, NAN, NAN, NAN}};
+    static const float down[EXPERTS][HIDDEN] = {{4, 8, 12, 16}, {100, 200, 300, 400}, {NAN, NAN, NAN, NAN}};
+    static const float router[EXPERTS] = {0, 1.0986123f, -5};
+    static const float h[3][HIDDEN] = {
+        {0, 0, 0, 0, /**/ .25f, -4.5f, 1, -.5f}, {0, 0, 0, 0, /**/ .25f, -4.5f, 1, -.5f}, {[8] = 9, 9, 9}};
+    float out[3 * HIDDEN];
+    struct tiny t;
+    make_experts(&t, 2);
+    t.config.ffn.activation = ACT_SWIGLU_CLAMPED;
+    t.config.ffn.limit = 7;
+    t.config.ffn.expert_bias = true;
+    t.layer.gate.first.bias = gate[0];
+    t.layer.up.first.bias = up[0];
+    t.layer.down.first.bias = down[0];
+    t.layer.router.bias = router;
+    run_rows(&t, run_experts, h[0], 3, out);
+    for (int i = 0; i < 2; i++)
+        expect_row(out + i * HIDDEN, 1 + 7.5 * 1.268694 + 75, 2 - 7.5 * 41.999719 + 150, 3 - 7.5 * 0.054214 + 225,
+                   4 + 300);
+    expect_row(out + 2 * HIDDEN, 1 + 7.5 * 1.0572447 + 75, 2 - 7.5 * 24.499836 + 150, 3 - 7.5 * 0.0361426 + 225,
+               4 + 7.5 * 0.1751942 + 300);
+    tiny_free(&t);
+}
+
+static void make_shared(struct tiny *t, bool gated)
+{
+    make_experts(t, 1);
+    t->config.ffn.shared_size = N;
+    t->config.ffn.shared = gated ? SHARED_GATED : SHARED_ADDED;
+    t->layer.shared = pick_mlp(t);
+    if (gated) t->layer.shared_switch = tiny_pick(t, 1, HIDDEN, HIDDEN - 1);
+}
+
+/* silu(1) = 0.731059; the best expert alone, and the shared one whole or times sigmoid(ln 3) = 3/4. */
+Test(ffn, shared_experts)
+{
+    static const float h[3][HIDDEN] = {
+        {1, 0, 0, 0, /**/ 1, 0, 0, 0, /**/ 5, 0, 0, 1.0986123f},
+        {1, 1, 0, 0, /**/ 1, 2, 0, 0, /**/ 0, 5, 0, 1.0986123f},
+        {0, 0, 1, 0, /**/ 0, 0, 1, 0, /**/ 0, 0, 5, 1.0986123f},
+    };
+    for (int gated = 0; gated < 2; gated++) {
+        const double silu = 0.73105858, s = gated ? 0.75 : 1;
+        float out[3 * HIDDEN];
+        struct tiny t;
+        make_shared(&t, gated);
+        run_rows(&t, run_experts, h[0], 3, out);
+        expect_row(out, silu * (1 + s), 0, 0, 0);
+        expect_row(out + HIDDEN, silu * (10 + s), 2 * silu * (10 + s), 0, 0);
+        expect_row(out + 2 * HIDDEN, 0, 0, silu * (100 + s), 0);
+        tiny_free(&t);
+    }
+}
+
+/* With logits negated the other expert of two wins, and the experts and the shared one read what they always read. */
+Test(ffn, the_router_may_read_other_rows_than_the_experts)
+{
+    static const float h[2][HIDDEN] = {
+        {1, 0, 0, 0, /**/ 1, 0, 0, 0, /**/ 5, 4, 3, 1.0986123f},
+        {1, 1, 0, 0, /**/ 1, 2, 0, 0, /**/ 0, -5, 0, 1.0986123f},
+    };
+    for (int gated = 0; gated < 2; gated++) {
+        const double silu = 0.73105858, s = gated ? 0.75 : 1;
+        float out[2 * HIDDEN];
+        struct tiny t;
+        make_shared(&t, gated);
+        t.config.router.input = INPUT_RESIDUAL;
+        run_rows(&t, run_routed_apart, h[0], 2, out);
+        expect_row(out, silu * (100 + s), 0, 0, 0);
+        expect_row(out + HIDDEN, silu * (10 + s), 2 * silu * (10 + s), 0, 0);
+        tiny_free(&t);
+    }
+}
+
+/* What was read: the router, the experts in use, the shared expert, and its switch only where there is one. */
+Test(ffn, bytes_read)
+{
+    static const float h[2][HIDDEN] = {{[8] = 5}, {[10] = 5}};
+    for (int gated = 0; gated < 2; gated++) {
+        float out[2 * HIDDEN];
+        struct tiny t;
+        make_shared(&t, gated);
+        tiny_start(&t, 2, 1);
+        tiny_run(&t, run_experts, h[0], 0, 2, out);
+        const uint64_t matrix = t.layer.gate.stride, wide = t.layer.down.stride;
+        cr_expect_eq(t.ws.bytes_read, matrix + 2 * (2 * matrix + wide) + (2 * matrix + wide) + (gated ? matrix : 0));
+        cr_expect_eq(t.ws.experts_read, 2);
+        tiny_free(&t);
+    }
+}
