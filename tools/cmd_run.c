@@ -29,7 +29,7 @@ struct run_values {
 /* clang-format off */
 static const struct option options[] = {
     {.name = "model", .letter = 'm', .kind = OPTION_TEXT, .operand = true, FIELD(model), .value_name = "MODEL",
-     .help = "a GGUF file, or a folder with config.json, *.safetensors, tokenizer.json; without it the demo model"},
+     .help = "a GGUF file, or a folder with config.json, *.safetensors and a tokenizer; without it the demo model"},
     OPTION_ROW_PROMPT(struct run_values),
     OPTION_ROW_FILE(struct run_values),
     {.name = "tokens", .kind = OPTION_TEXT, FIELD(tokens), .value_name = "IDS",

@@ -88,7 +88,8 @@ typedef struct sluice_engine_options {
 } sluice_engine_options;
 SLUICE_API sluice_engine_options sluice_engine_options_default(void);
 
-/* Opens a Hugging Face folder (config.json, *.safetensors, tokenizer.json ...). `options` NULL: the defaults. */
+/* Opens a Hugging Face folder (config.json, *.safetensors, tokenizer.json or tiktoken.model ...) or a GGUF file.
+ * `options` NULL: the defaults. */
 SLUICE_API sluice_status sluice_engine_open(sluice_engine **out, const char *path,
                                             const sluice_engine_options *options, sluice_error *error);
 SLUICE_API void sluice_engine_close(sluice_engine **engine); /* after all its sessions are freed */
@@ -112,7 +113,9 @@ SLUICE_API sluice_status sluice_session_decode(sluice_session *session, int32_t 
 /* Appends tokens[i] to sessions[i], all in one pass: continuous batching. The sessions are distinct and of one
  * engine; n <= the smallest n_chunk. All succeed or none changes. The same results as one by one. */
 SLUICE_API sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t *tokens, size_t n);
-/* Keeps the first n_keep tokens (at most the length). Logits are invalid until the next append. */
+/* Keeps the first n_keep tokens (at most the length). Logits are invalid until the next append. Recurrent layers
+ * cannot go back step by step: the next append first computes again what lies between the last of a few checkpoints
+ * and n_keep, which counts as prefill. */
 SLUICE_API sluice_status sluice_session_rewind(sluice_session *session, size_t n_keep);
 /* Makes the timeline equal these n >= 1 tokens: keeps the longest common prefix (but runs at least the last token, so
  * that logits are ready) and prefills the rest. *n_reused (may be NULL): tokens that were not computed again. */
@@ -225,7 +228,8 @@ SLUICE_API bool sluice_engine_get_matrix_group(const sluice_engine *engine, size
 
 typedef struct sluice_session_stats { /* since creation or sluice_session_reset_stats */
     uint64_t prefill_tokens, decode_tokens; /* tokens of passes with more than one row per session, and with one
-                                              (so a prefill of one token counts as decode) */
+                                              (so a prefill of one token counts as decode); what is computed again
+                                              after a rewind of recurrent layers counts as prefill */
     double prefill_seconds, decode_seconds;
     uint64_t prefill_bytes, decode_bytes;   /* weights and cache read: each expert that was used counts once per pass */
     uint64_t prefill_passes, decode_passes;

@@ -170,9 +170,10 @@ static sluice_status check_append(sluice_session *s, const int32_t *tokens, size
 /* ---- states ------------------------------------------------------------------------------------------------------
  *
  * Keys and values are rewound by setting the cache's length; states are not. So the cache says where its states stand,
- * and a rewind leaves them alone, as does a pass that was cancelled or failed. The next append makes them right: if they
- * stand beyond the end of the timeline, or amid an unfinished pass, it restores the last checkpoint that fits, and then
- * runs the tokens from there to the end again, without logits. That work counts as prefill, and no observer sees it. */
+ * and a rewind leaves them alone, as does a pass that was cancelled or failed. The next append makes them right: if
+ * they stand beyond the end of the timeline, or amid an unfinished pass, it restores the last checkpoint that fits, and
+ * then runs the tokens from there to the end again, without logits. That work counts as prefill, and no observer sees
+ * it. */
 
 /* After a pass: the states are at the end of its rows. */
 static void land_states(struct cache *cache, int at, int n_rows)

@@ -236,8 +236,8 @@ void derive_gemma(struct model_config *c);
 /* The scale of scores that GGUF files mean without a key; attention_scale where query_pre_attn_scalar says something
  * else (arch_gemma2.c). */
 void derive_query_scale(struct model_config *c, int n_layers_27b);
-/* Latent attention on every layer, dense MLPs before first_dense_layers (or as listed), experts after them. `scoring` is
- * known. */
+/* Latent attention on every layer, dense MLPs before first_dense_layers (or as listed), experts after them. What
+ * `scoring` says is known. */
 sluice_status derive_mla(struct model_config *c, struct failure *f);
 /* Gated DeltaNet on linear layers, attention with an output gate on the others, dense MLPs: Qwen3-Next and Qwen3.5
  * (arch_qwen3_next.c). */

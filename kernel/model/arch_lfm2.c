@@ -113,11 +113,14 @@ static void derive_mixers(struct model_config *c)
 /* The first releases state the width of a plain MLP, of which a gated one has two thirds, rounded up. */
 static sluice_status derive(struct model_config *c, struct failure *f)
 {
-    (void)f;
     if (c->ff_auto_adjust) {
-        int n = (int)(2 * (int64_t)c->intermediate_size / 3);
-        if (c->ff_multiplier > 0) n = (int)((double)c->ff_multiplier * n);
-        c->intermediate_size = (n + c->ff_multiple_of - 1) / c->ff_multiple_of * c->ff_multiple_of;
+        int64_t n = 2 * (int64_t)c->intermediate_size / 3;
+        if (c->ff_multiplier > 0) n = (int64_t)((double)c->ff_multiplier * (double)n);
+        n = (n + c->ff_multiple_of - 1) / c->ff_multiple_of * c->ff_multiple_of;
+        if (n < 1 || n > 1 << 24)
+            return fail(f, SLUICE_FORMAT, "config.json: block_ff_dim: adjusted to %lld, expected 1..%d", (long long)n,
+                        1 << 24);
+        c->intermediate_size = (int)n;
     }
     derive_mixers(c);
     return SLUICE_OK;

@@ -179,8 +179,8 @@ static sluice_status read_override(struct layer_config *layer, struct meta one, 
     return status;
 }
 
-/* What transformers 5 saves of Gemma 4 instead of global_head_dim and num_global_key_value_heads: an object by number of
- * layer. All heads that it lists are of one size, which config_check_layers sees to. */
+/* What transformers 5 saves of Gemma 4 instead of global_head_dim and num_global_key_value_heads: an object by number
+ * of layer. All heads that it lists are of one size, which config_check_layers sees to. */
 static sluice_status read_layer_overrides(struct model_config *c, const struct key_source *s, struct failure *f)
 {
     char place[KEY_PLACE_BYTES], name[64];
@@ -385,7 +385,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
         .n_value_heads = "linear_num_value_heads",
         .layer_types = "layer_types",
     };
-    sluice_status s = config_keys(c, source, c->arch->keys, f);
+    sluice_status s = config_keys(c, source, c->arch->keys, NULL, f);
     if (!s) s = config_check_fields(c, source, &names, f);
     if (!s) s = check_foreign_keys(c, source, f);
     if (!s) s = read_layer_overrides(c, source, f);
@@ -407,7 +407,7 @@ sluice_status config_read(struct model_config *c, struct generation_config *g, c
     if (archive_format(a) == ARCHIVE_GGUF) return config_read_gguf(c, g, a, f);
     sluice_status s = find_arch(c, a, f);
     if (!s) s = find_text_config(&source, f);
-    if (!s) s = config_keys(c, &source, common_keys, f);
+    if (!s) s = config_keys(c, &source, common_keys, c->arch->keys, f);
     if (!s) s = config_make_layers(c, CONFIG, f);
     if (s) return s;
     s = read_rest(c, g, &source, f);

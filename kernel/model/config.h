@@ -126,8 +126,8 @@ struct layer_config {
     /* As listed in the file, per layer; read by derive(). */
     enum listed_type listed;
     bool listed_dense;
-    int listed_kv_heads;  /* of attention.head_count_kv as an array, or per_layer_config; -1: not listed, 0: no attention
-                           * here */
+    int listed_kv_heads;  /* of attention.head_count_kv as an array, or per_layer_config; -1: not listed, 0: no
+                           * attention here */
     int listed_head_dim;  /* of per_layer_config; 0: not listed */
 };
 

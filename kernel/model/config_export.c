@@ -70,7 +70,7 @@ static void put_rules(struct gguf_writer *w, const struct model_config *c)
 {
     for (const struct key_rule *rule = gguf_common_keys; rule->name; rule++) {
         bool by_hand = strcmp(rule->name, "attention.key_length") == 0;
-        if (!by_hand && !gguf_has_rule(c->arch, rule->name) && has_key(c, rule)) put_rule(w, c, rule);
+        if (!by_hand && !config_has_rule(c->arch->gguf_keys, rule->name) && has_key(c, rule)) put_rule(w, c, rule);
     }
     for (const struct key_rule *rule = c->arch->gguf_keys; rule->name; rule++)
         if (has_key(c, rule)) put_rule(w, c, rule);
@@ -103,12 +103,13 @@ static void put_lengths(struct gguf_writer *w, const struct model_config *c)
 {
     const int length = c->global_head_dim > 0 ? c->global_head_dim : c->head_dim;
     const bool latent = c->kv_lora_rank > 0;
-    if (!gguf_has_rule(c->arch, "attention.key_length"))
+    if (!config_has_rule(c->arch->gguf_keys, "attention.key_length"))
         put_number(w, c, "attention.key_length", latent ? c->kv_lora_rank + c->qk_rope_head_dim : length);
     put_number(w, c, "attention.value_length", latent ? c->kv_lora_rank : length);
     if (latent) put_number(w, c, "attention.key_length_mla", c->head_dim);
     if (latent) put_number(w, c, "attention.value_length_mla", c->v_head_dim);
-    if (gguf_has_rule(c->arch, "attention.key_length_swa") && !gguf_has_rule(c->arch, "attention.value_length_swa"))
+    if (config_has_rule(c->arch->gguf_keys, "attention.key_length_swa") &&
+        !config_has_rule(c->arch->gguf_keys, "attention.value_length_swa"))
         put_number(w, c, "attention.value_length_swa", c->head_dim);
 }
 
@@ -132,8 +133,8 @@ static bool rope_is_standard(const struct model_config *c, enum rope_index i)
     case ROPE_LLAMA3:
     case ROPE_PROPORTIONAL: return false;
     case ROPE_YARN:
-        return numbers && r->truncate != c->arch->gguf_exact_yarn && no_mscale && is_float(r->beta_fast) && is_float(r->beta_slow) &&
-               r->original_context == floor(r->original_context);
+        return numbers && r->truncate != c->arch->gguf_exact_yarn && no_mscale && is_float(r->beta_fast) &&
+               is_float(r->beta_slow) && r->original_context == floor(r->original_context);
     }
     return false;
 }
@@ -247,24 +248,32 @@ static void put_dense_layers(struct gguf_writer *w, const struct model_config *c
     size_t n = 0;
     for (int l = 0; l < c->n_layers; l++)
         if (!ffn_has_experts(&c->layers[l].ffn)) dense[n++] = l;
-    bool counted = gguf_has_rule(c->arch, "leading_dense_block_count") && n == (size_t)c->first_dense_layers;
+    bool counted =
+        config_has_rule(c->arch->gguf_keys, "leading_dense_block_count") && n == (size_t)c->first_dense_layers;
     if (c->n_experts > 0 && n > 0 && !counted) gguf_put_i32s(w, "sluice.dense_layers", dense, n);
 }
 
-/* Which layers are linear attention, where no period says it. */
-static void put_layer_types(struct gguf_writer *w, const struct model_config *c)
+/* Whether full_attention_interval does not say which layers are linear attention. */
+static bool is_irregular(const struct model_config *c)
 {
-    const char *words[MAX_LAYERS];
-    size_t lengths[MAX_LAYERS];
     bool has_linear = false, is_period = c->full_attention_interval > 0;
     for (int l = 0; l < c->n_layers; l++) {
         bool linear = c->layers[l].mixer.kind == MIX_DELTA;
         has_linear |= linear;
         if (is_period) is_period = linear == ((l + 1) % c->full_attention_interval != 0);
-        words[l] = config_layer_words[linear ? LISTED_LINEAR : LISTED_FULL];
+    }
+    return has_linear && !is_period;
+}
+
+static void put_layer_types(struct gguf_writer *w, const struct model_config *c)
+{
+    const char *words[MAX_LAYERS];
+    size_t lengths[MAX_LAYERS];
+    for (int l = 0; l < c->n_layers; l++) {
+        words[l] = config_layer_words[c->layers[l].mixer.kind == MIX_DELTA ? LISTED_LINEAR : LISTED_FULL];
         lengths[l] = strlen(words[l]);
     }
-    if (has_linear && !is_period) gguf_put_strings(w, "sluice.layer_types", words, lengths, (size_t)c->n_layers);
+    if (is_irregular(c)) gguf_put_strings(w, "sluice.layer_types", words, lengths, (size_t)c->n_layers);
 }
 
 /* Whether the file has the key that tells a family, and it is not 0. */
@@ -358,7 +367,7 @@ static bool usual_norm_topk_prob(const struct model_config *c)
 struct config_peer_limits config_peer_limits(const struct model_config *c)
 {
     struct config_peer_limits limits = {0};
-    bool window = false, clip = false, bias = false, wide = false;
+    bool window = false, clip = false, bias = false, wide = false, uneven = false;
     int n_dense = 0;
     for (int l = 0; l < c->n_layers; l++) {
         const struct mixer *mixer = &c->layers[l].mixer;
@@ -366,6 +375,7 @@ struct config_peer_limits config_peer_limits(const struct model_config *c)
         clip |= mixer->clip_qkv > 0;
         bias |= mixer->qkv_bias || mixer->output_bias;
         wide |= mixer->n_heads * mixer->head_dim != c->hidden_size;
+        uneven |= mixer->kind == MIX_DELTA && mixer->head_dim != mixer->v_head_dim;
         n_dense += !ffn_has_experts(&c->layers[l].ffn);
     }
     const unsigned lack = c->arch->gguf_peer_limits;
@@ -375,6 +385,11 @@ struct config_peer_limits config_peer_limits(const struct model_config *c)
     if (!c->tied_embeddings && lack & PEERS_LACK_UNTIED)
         add_words(refused, sizeof limits.refused, "an output that is not the embedding");
     if (wide && lack & PEERS_LACK_HEAD_DIM) add_words(refused, sizeof limits.refused, "this head_dim");
+    if (is_irregular(c)) add_words(refused, sizeof limits.refused, "full attention without a period");
+    if (uneven) add_words(refused, sizeof limits.refused, "keys and values of different lengths");
+    /* it tells DeepSeek-V2-Lite and its like by their number of layers */
+    if (c->kv_lora_rank > 0 && c->q_lora_rank == 0 && c->n_layers != 26 && c->n_layers != 27)
+        add_words(refused, sizeof limits.refused, "queries without a latent");
     bool leading = lack & PEERS_HAVE_FIRST_DENSE && n_dense == c->first_dense_layers;
     if (c->n_experts > 0 && n_dense > 0 && !leading)
         add_words(refused, sizeof limits.refused, "dense layers among those with experts");

@@ -29,15 +29,6 @@ bool gguf_is_text(struct meta value, const char *text)
     return value.kind == META_STRING && value.n == strlen(text) && memcmp(value.string, text, value.n) == 0;
 }
 
-bool gguf_has_rule(const struct arch *arch, const char *name)
-{
-    const size_t length = strlen(name);
-    for (const struct key_rule *rule = arch->gguf_keys; rule->name; rule++)
-        for (const char *p = rule->name; *p; p += strcspn(p, "|") + (p[strcspn(p, "|")] == '|'))
-            if (strcspn(p, "|") == length && memcmp(p, name, length) == 0) return true;
-    return false;
-}
-
 static bool is_zero(struct meta value) { return value.kind == META_INT && value.integer == 0; }
 
 sluice_status gguf_read_number(const struct key_source *s, const char *name, double min, double max, double *out,
@@ -120,7 +111,7 @@ static sluice_status read_n_layers(struct model_config *c, const struct key_sour
         {0},
     };
     char place[KEY_PLACE_BYTES];
-    sluice_status status = config_keys(c, s, rules, f);
+    sluice_status status = config_keys(c, s, rules, NULL, f);
     if (!status && c->n_extra_layers >= c->n_layers)
         status = fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected less than block_count, %d", s->file,
                       config_key_place(s, "nextn_predict_layers", place), c->n_extra_layers, c->n_layers);
@@ -205,7 +196,7 @@ static sluice_status read_latent_sizes(struct model_config *c, const struct key_
         {0},
     };
     char place[KEY_PLACE_BYTES];
-    sluice_status status = config_keys(c, s, rules, f);
+    sluice_status status = config_keys(c, s, rules, NULL, f);
     if (status) return status;
     if (c->qk_rope_head_dim >= c->head_dim)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected less than the head dimension, %d", s->file,
@@ -256,7 +247,7 @@ static sluice_status check_neutral(const struct model_config *c, const struct ke
         struct meta value = config_key_value(s, keys[i].name);
         bool is_number = value.kind == META_INT || value.kind == META_FLOAT;
         bool of_scores = c->kv_lora_rank > 0 && strcmp(keys[i].name, "rope.scaling.yarn_log_multiplier") == 0;
-        if (value.kind == META_ABSENT || of_scores || gguf_has_rule(c->arch, keys[i].name)) continue;
+        if (value.kind == META_ABSENT || of_scores || config_has_rule(c->arch->gguf_keys, keys[i].name)) continue;
         if (is_number && (value.number == 0 || value.number == keys[i].neutral)) continue;
         snprintf(expected, sizeof expected, keys[i].neutral != 0 ? "0 or %g" : "0", keys[i].neutral);
         return gguf_unsupported_key(f, s, keys[i].name, expected);
@@ -269,7 +260,7 @@ static sluice_status check_foreign_keys(struct model_config *c, const struct key
     struct meta gating = config_key_value(s, "expert_gating_func"), causal = config_key_value(s, "attention.causal");
     sluice_status status = SLUICE_OK;
     if (gating.kind == META_INT && gating.integer == SCORING_SOFTMAX_OF_CHOSEN &&
-        !gguf_has_rule(c->arch, "expert_gating_func"))
+        !config_has_rule(c->arch->gguf_keys, "expert_gating_func"))
         c->norm_topk_prob = true; /* the same numbers */
     else
         status = check_neutral(c, s, f);
@@ -450,8 +441,8 @@ static bool has_text(struct meta tokens, const char *text)
 }
 
 /* Files name one end token, but chat models end their turns with others: those are known by their text, as other
- * programs know them. In the format of gpt-oss, which ends with "<|return|>" and "<|call|>", messages end with "<|end|>"
- * and the next one follows. */
+ * programs know them. In the format of gpt-oss, which ends with "<|return|>" and "<|call|>", messages end with
+ * "<|end|>" and the next one follows. */
 static void add_end_texts(struct model_config *c, const struct key_source *plain, struct failure *f)
 {
     static const char *const texts[] = {
@@ -555,7 +546,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
         .layer_types = "sluice.layer_types",
     };
     sluice_status status = read_kv_heads(c, s, f);
-    if (!status) status = config_keys(c, s, c->arch->gguf_keys, f);
+    if (!status) status = config_keys(c, s, c->arch->gguf_keys, NULL, f);
     if (!status && c->kv_lora_rank > 0) status = read_latent_sizes(c, s, f);
     if (!status) status = config_check_fields(c, s, &names, f);
     if (!status) status = check_foreign_keys(c, s, f);
@@ -576,7 +567,7 @@ sluice_status config_read_gguf(struct model_config *c, struct generation_config 
     if (status) return status;
     const struct key_source source = {a, DOCUMENT_GGUF, archive_name(a), c->arch->gguf_arch};
     status = read_n_layers(c, &source, f);
-    if (!status) status = config_keys(c, &source, gguf_common_keys, f);
+    if (!status) status = config_keys(c, &source, gguf_common_keys, c->arch->gguf_keys, f);
     if (!status) status = config_make_layers(c, plain.file, f);
     if (status) return status;
     status = read_rest(c, g, &source, &plain, f);

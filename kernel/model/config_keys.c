@@ -235,11 +235,20 @@ static sluice_status read_key(struct model_config *c, const struct key_source *s
     return SLUICE_OK;
 }
 
+bool config_has_rule(const struct key_rule *rules, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const struct key_rule *rule = rules; rule->name; rule++)
+        for (const char *p = rule->name; *p; p += strcspn(p, "|") + (p[strcspn(p, "|")] == '|'))
+            if (strcspn(p, "|") == length && memcmp(p, name, length) == 0) return true;
+    return false;
+}
+
 sluice_status config_keys(struct model_config *c, const struct key_source *s, const struct key_rule *rules,
-                          struct failure *f)
+                          const struct key_rule *instead, struct failure *f)
 {
     for (const struct key_rule *rule = rules; rule->name; rule++) {
-        sluice_status status = read_key(c, s, rule, f);
+        sluice_status status = instead && config_has_rule(instead, rule->name) ? SLUICE_OK : read_key(c, s, rule, f);
         if (status) return status;
     }
     return SLUICE_OK;

@@ -58,9 +58,12 @@ struct meta config_find_spelling(const struct key_source *s, const char *spellin
 
 /* c->layers for c->n_layers, of which nothing is listed. */
 sluice_status config_make_layers(struct model_config *c, const char *file, struct failure *f);
-/* All keys of a list of rules. KEY_INT_PER_LAYER needs c->n_layers. */
+/* Whether a list has a rule for this key, under any of its spellings. */
+bool config_has_rule(const struct key_rule *rules, const char *name);
+/* All keys of a list of rules, but for those that have a rule in `instead`, which may be NULL. KEY_INT_PER_LAYER needs
+ * c->n_layers. */
 sluice_status config_keys(struct model_config *c, const struct key_source *s, const struct key_rule *rules,
-                        struct failure *f);
+                          const struct key_rule *instead, struct failure *f);
 
 /* Checks between fields (config_check.c). Before derive(), with what follows from them: n_kv_heads and head_dim where
  * they are absent, or of latent attention. */
@@ -99,8 +102,6 @@ sluice_status config_read_gguf(struct model_config *c, struct generation_config 
 #define GGUF_ROPE_DIVISORS "rope_freqs.weight"
 
 extern const struct key_rule gguf_common_keys[];
-/* Whether the family has a rule of its own for this key. */
-bool gguf_has_rule(const struct arch *arch, const char *name);
 bool gguf_is_text(struct meta value, const char *text);
 /* A number; *out stays as it is when the key is absent. */
 sluice_status gguf_read_number(const struct key_source *s, const char *name, double min, double max, double *out,

@@ -110,8 +110,8 @@ static inline struct weight bank_weight(const struct bank *bank, int i)
     return w;
 }
 
-/* Every matrix of a layer, with a name for people. Banks stand as their first matrix, `count` times; what the layer does
- * not have has no layout. */
+/* Every matrix of a layer, with a name for people. Banks stand as their first matrix, `count` times; what the layer
+ * does not have has no layout. */
 struct named_weight {
     const char *name;
     enum tensor_role role;

@@ -179,7 +179,7 @@ sluice_status replace_matches(struct work *w, const struct pattern *pattern, con
         if ((status = work_append(w, out, content, n_content))) return status;
         copied = end;
     }
-    return work_append(w, out, text + copied, n - copied);
+    return n > copied ? work_append(w, out, text + copied, n - copied) : SLUICE_OK;
 }
 
 static sluice_status map_bytes(struct work *w, const char *text, size_t n, struct text_buffer *out)

@@ -1,5 +1,5 @@
-/* config.json of families beyond Llama's block: objects inside objects, tables of RoPE, words, lists of layers, and what
- * is refused by name. */
+/* config.json of families beyond Llama's block: objects inside objects, tables of RoPE, words, lists of layers, and
+ * what is refused by name. */
 #include "model/config.h"
 
 #include <criterion/criterion.h>
@@ -130,6 +130,19 @@ Test(config_families, keys_of_multimodal_models_are_in_text_config)
                  "quantization");
     text_refused("", "\"tie_word_embeddings\":1,", SLUICE_FORMAT,
                  "config.json: tie_word_embeddings: found 1, expected true or false");
+}
+
+/* All that the text_config of Gemma 3 4B has. */
+Test(config_families, a_family_may_have_defaults_for_what_others_must_state)
+{
+    folder_write_text(&folder, "config.json",
+                      "{\"architectures\":[\"Gemma3ForConditionalGeneration\"],\"text_config\":{\"hidden_size\":2560,"
+                      "\"intermediate_size\":10240,\"model_type\":\"gemma3_text\",\"num_hidden_layers\":34,"
+                      "\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"linear\"},\"sliding_window\":1024}}");
+    cr_assert_eq((int)read_folder(), (int)SLUICE_OK, "%s", failure.text);
+    cr_expect(config.n_heads == 8 && config.n_kv_heads == 4 && config.head_dim == 256);
+    cr_expect(config.vocab_size == 262208 && config.n_context == 131072);
+    config_free(&config);
 }
 
 Test(config_families, tokens_and_ties_may_stand_beside_text_config)

@@ -1,5 +1,5 @@
-/* Keys of GGUF files of families beyond Llama's block: layers that are not read or have no attention, latent attention in
- * both layouts, a second table of RoPE, windows that follow from the family. */
+/* Keys of GGUF files of families beyond Llama's block: layers that are not read or have no attention, latent attention
+ * in both layouts, a second table of RoPE, windows that follow from the family. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -524,6 +524,30 @@ Test(config_gguf_families, what_other_programs_lack)
         {{FAMILY("Lfm2MoeForCausalLM"), {"full_attn_idxs", "[1,3]"}, {"num_dense_layers", "1"}}, "", ""},
         {{FAMILY("GptOssForCausalLM"), {"sliding_window", "5"}}, "", ""},
         {{FAMILY("MistralForCausalLM"), {"sliding_window", "5"}}, "", "the sliding window"},
+        {{FAMILY("Qwen3NextForCausalLM")}, "", ""},
+        {{FAMILY("Qwen3NextForCausalLM"),
+          {"layer_types", "[\"full_attention\",\"linear_attention\",\"linear_attention\",\"full_attention\"]"}},
+         "full attention without a period",
+         ""},
+        {{FAMILY("Qwen3NextForCausalLM"), {"linear_key_head_dim", "64"}}, "keys and values of different lengths", ""},
+        {{FAMILY("DeepseekV3ForCausalLM"), {"num_key_value_heads", "4"}, {"n_group", "1"}, {"topk_group", "1"}},
+         "",
+         ""},
+        {{FAMILY("DeepseekV3ForCausalLM"),
+          {"num_key_value_heads", "4"},
+          {"n_group", "1"},
+          {"q_lora_rank", "null"},
+          {"topk_group", "1"}},
+         "queries without a latent",
+         ""},
+        {{FAMILY("DeepseekV3ForCausalLM"),
+          {"num_key_value_heads", "4"},
+          {"n_group", "1"},
+          {"q_lora_rank", "null"},
+          {"topk_group", "1"},
+          {"num_hidden_layers", "27"}},
+         "",
+         ""},
         {{FAMILY("Qwen3MoeForCausalLM"), {"mlp_only_layers", "[0]"}, {"norm_topk_prob", "true"}},
          "dense layers among those with experts",
          ""},

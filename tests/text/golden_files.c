@@ -111,7 +111,7 @@ struct text_buffer decode_all(const struct vocab *v, const int32_t *ids, size_t 
         size_t before = out.n;
         sluice_status status = i < n ? text_decoder_push(&decoder, ids[i], &out) : text_decoder_finish(&decoder, &out);
         cr_assert_eq(status, SLUICE_OK);
-        if (flags & VOCAB_DECODE_REPLACE)
+        if (flags & VOCAB_DECODE_REPLACE && out.n > before)
             cr_assert_eq(utf8_valid_bytes(out.data + before, out.n - before), out.n - before, "piece %zu is cut", i);
     }
     cr_assert_eq(text_buffer_append(&out, "", 1), SLUICE_OK);

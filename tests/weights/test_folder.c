@@ -512,12 +512,9 @@ Test(folder, c10_configuration_too_large_or_too_deep)
     static const struct {
         const char *name;
         off_t limit;
-    } rows[] = {{"config.json", 16777216},
-                {"generation_config.json", 16777216},
-                {"tokenizer_config.json", 16777216},
-                {"tokenizer.json", 268435456},
-                {"tiktoken.model", 268435456},
-                {"README.md", 16777216}};
+    } rows[] = {{"config.json", 16777216},           {"generation_config.json", 16777216},
+                {"tokenizer_config.json", 16777216}, {"tokenizer.json", 268435456},
+                {"tiktoken.model", 268435456},       {"README.md", 16777216}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char sentence[200];
         folder_write_text(&folder, "config.json", "{}");
