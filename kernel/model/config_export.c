@@ -117,8 +117,8 @@ static void put_lengths(struct gguf_writer *w, const struct model_config *c)
 
 static bool is_float(double x) { return (double)(float)x == x; }
 
-/* Whether the reader gets the same numbers from the standard keys. Those of a second table have but theta. */
-static bool rope_is_standard(const struct model_config *c, enum rope_index i)
+/* Whether the numbers have standard keys. Those of a second table have but theta. */
+static bool rope_has_keys(const struct model_config *c, enum rope_index i)
 {
     const struct rope_config *r = &c->rope[i];
     bool numbers = is_float(r->theta) && is_float(r->factor) && r->attention_factor == 0;
@@ -133,10 +133,17 @@ static bool rope_is_standard(const struct model_config *c, enum rope_index i)
     case ROPE_LLAMA3:
     case ROPE_PROPORTIONAL: return false;
     case ROPE_YARN:
-        return numbers && r->truncate != c->arch->gguf_exact_yarn && no_mscale && is_float(r->beta_fast) &&
-               is_float(r->beta_slow) && r->original_context == floor(r->original_context);
+        return numbers && no_mscale && is_float(r->beta_fast) && is_float(r->beta_slow) &&
+               r->original_context == floor(r->original_context);
     }
     return false;
+}
+
+/* Whether our reader gets the same from the standard keys. */
+static bool rope_is_standard(const struct model_config *c, enum rope_index i)
+{
+    const bool usual = c->rope[i].scaling != ROPE_YARN || c->rope[i].truncate != c->arch->gguf_exact_yarn;
+    return usual && rope_has_keys(c, i);
 }
 
 static void put_exact_rope(struct gguf_writer *w, const struct rope_config *r, const char *prefix)
@@ -367,7 +374,7 @@ static bool usual_norm_topk_prob(const struct model_config *c)
 struct config_peer_limits config_peer_limits(const struct model_config *c)
 {
     struct config_peer_limits limits = {0};
-    bool window = false, clip = false, bias = false, wide = false, uneven = false;
+    bool window = false, clip = false, bias = false, wide = false, uneven = false, ranked = false;
     int n_dense = 0;
     for (int l = 0; l < c->n_layers; l++) {
         const struct mixer *mixer = &c->layers[l].mixer;
@@ -377,6 +384,8 @@ struct config_peer_limits config_peer_limits(const struct model_config *c)
         wide |= mixer->n_heads * mixer->head_dim != c->hidden_size;
         uneven |= mixer->kind == MIX_DELTA && mixer->head_dim != mixer->v_head_dim;
         n_dense += !ffn_has_experts(&c->layers[l].ffn);
+        const struct router *router = &c->layers[l].router; /* they rank groups by the two best scores, added */
+        ranked |= router->n_group > router->topk_group && router->group_rank == GROUP_MAX;
     }
     const unsigned lack = c->arch->gguf_peer_limits;
     char *refused = limits.refused, *ignored = limits.ignored;
@@ -395,10 +404,11 @@ struct config_peer_limits config_peer_limits(const struct model_config *c)
         add_words(refused, sizeof limits.refused, "dense layers among those with experts");
     if (window && !(lack & PEERS_HAVE_WINDOWS)) add_words(ignored, sizeof limits.ignored, "the sliding window");
     if (clip) add_words(ignored, sizeof limits.ignored, "clip_qkv");
+    if (ranked) add_words(ignored, sizeof limits.ignored, "how groups of experts are ranked");
     add_own_keys(ignored, sizeof limits.ignored, c);
     if (c->n_experts > 0 && c->norm_topk_prob != usual_norm_topk_prob(c))
         add_words(ignored, sizeof limits.ignored, "norm_topk_prob");
-    if (c->rope[0].scaling == ROPE_YARN && (!c->rope[0].truncate || !rope_is_standard(c, ROPE_GLOBAL)))
+    if (c->rope[0].scaling == ROPE_YARN && (!c->rope[0].truncate || !rope_has_keys(c, ROPE_GLOBAL)))
         add_words(ignored, sizeof limits.ignored, "parameters of YaRN");
     return limits;
 }

@@ -504,7 +504,11 @@ static sluice_status check_found(struct planner *p, const struct tensor_rule *ru
         sluice_status s = check_shape(p, found->view, &length, 1);
         return s ? s : check_floats(p, found->view);
     }
-    sluice_status s = check_matrix(p, found, at->slices, at->rows, at->columns);
+    /* ik_llama.cpp's files have the heads one below the other */
+    const bool of_heads = rule->transform == HEADS || rule->transform == HEADS_TRANSPOSED;
+    const bool below = of_heads && found->view->n_dims == 2;
+    sluice_status s =
+        check_matrix(p, found, below ? 0 : at->slices, below ? at->slices * at->rows : at->rows, at->columns);
     return s ? s : check_type(p, rule, found->view, at);
 }
 

@@ -3,6 +3,7 @@
 Names, keys and the order of rows are those of llama.cpp's converter of 2026, restated from its documentation and from
 what its reader accepts; nothing here shares code with Sluice's own writer, so that its reader meets another's file.
 """
+import copy
 import json
 
 import numpy as np
@@ -32,12 +33,21 @@ LAYER = {
     "mlp.experts.down_proj": "ffn_down_exps.weight", "feed_forward.experts.down_proj": "ffn_down_exps.weight",
     "feed_forward.w1.weight": "ffn_gate.weight", "feed_forward.w3.weight": "ffn_up.weight",
     "feed_forward.w2.weight": "ffn_down.weight",
+    "router.proj.weight": "ffn_gate_inp.weight", "router.scale": "ffn_gate_inp.scale",
+    "router.per_expert_scale": "ffn_down_exps.scale", "experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "experts.down_proj": "ffn_down_exps.weight", "layer_scalar": "layer_output_scale.weight",
 } | {f"mlp.{name}{part}_proj.weight": f"ffn_{part}{suffix}.weight" for part in ("gate", "up", "down")
      for name, suffix in (("", ""), ("shared_expert.", "_shexp"), ("shared_experts.", "_shexp"))}
+GEMMA = {"post_attention_layernorm.weight": "post_attention_norm.weight",
+         "pre_feedforward_layernorm.weight": "ffn_norm.weight",
+         "post_feedforward_layernorm.weight": "post_ffw_norm.weight",
+         "post_feedforward_layernorm_1.weight": "post_ffw_norm_1.weight",
+         "pre_feedforward_layernorm_2.weight": "pre_ffw_norm_2.weight",
+         "post_feedforward_layernorm_2.weight": "post_ffw_norm_2.weight"}
 ENDS = {"model.embed_tokens.weight": "token_embd.weight", "lm_head.weight": "output.weight"}
 HYBRID = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")
 ARCH = {"qwen3_next": "qwen3next", "qwen3_5_text": "qwen35", "qwen3_5_moe_text": "qwen35moe", "lfm2_moe": "lfm2moe",
-        "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2"}
+        "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "gemma4_text": "gemma4"}
 
 
 # ---------------------------------------------------------------- rows of Gated DeltaNet
@@ -89,6 +99,8 @@ def delta_tensor(name, x, c):
 def layer_tensor(name, x, c):
     if name.startswith("linear_attn."):
         return delta_tensor(name, x, c)
+    if c.model_type == "gemma4_text":                                                # gate and up stay together
+        return [((LAYER | GEMMA)[name], x)]
     if name.endswith("experts.gate_up_proj"):
         gate, up = x.chunk(2, 1)
         return [("ffn_gate_exps.weight", gate), ("ffn_up_exps.weight", up)]
@@ -105,11 +117,9 @@ def layer_tensor(name, x, c):
     return [(place, x)]
 
 
-def tensors(model):
+def tensors(model, c):
     """All of the model, as the file has them."""
-    c = model.config
-    state = dict(model.state_dict())
-    for name, x in state.items():
+    for name, x in model.state_dict().items():
         x = x.float()
         if c.model_type in HYBRID and "norm" in name and "linear_attn.norm" not in name:
             x = x + 1
@@ -124,15 +134,26 @@ def tensors(model):
             _, _, index, rest = name.split(".", 3)
             for place, y in layer_tensor(rest, x, c):
                 yield f"blk.{index}.{place}", y
+    if c.model_type == "gemma4_text":
+        turning = int(c.global_head_dim * c.rope_parameters["full_attention"]["partial_rotary_factor"]) // 2
+        yield "rope_freqs.weight", torch.tensor([1.0] * turning + [1e30] * (c.global_head_dim // 2 - turning))
 
 
 # ---------------------------------------------------------------- keys
 
-def attention_keys(w, c):
-    heads = [0 if kind == "conv" else c.num_key_value_heads for kind in getattr(c, "layer_types", None) or []]
+def kv_heads(layer):
+    attention = getattr(layer, "self_attn", None)
+    return attention.k_proj.out_features // attention.head_dim if hasattr(attention, "k_proj") else 0
+
+
+def attention_keys(w, c, layers):
+    heads = [kv_heads(layer) for layer in layers]
     w.add_head_count(c.num_attention_heads)
-    w.add_head_count_kv(heads if 0 in heads else c.num_key_value_heads)
+    listed = c.model_type in ("lfm2_moe", "gemma4_text") and len(set(heads)) > 1
+    w.add_head_count_kv(heads if listed else c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.norm_eps if c.model_type == "lfm2_moe" else c.rms_norm_eps)
+    if c.model_type == "gemma4_text":
+        return
     rope = c.rope_parameters
     w.add_rope_freq_base(rope["rope_theta"])
     if rope["rope_type"] == "yarn":
@@ -199,6 +220,27 @@ def deepseek_keys(w, c):
     w.add_expert_weights_scale(c.routed_scaling_factor)
 
 
+def gemma4_keys(w, c):
+    rope = c.rope_parameters
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_sliding_window(c.sliding_window)
+    w.add_array(f"{w.arch}.attention.sliding_window_pattern", [t == "sliding_attention" for t in c.layer_types])
+    w.add_uint32(f"{w.arch}.attention.shared_kv_layers", 0)
+    w.add_uint32(f"{w.arch}.embedding_length_per_layer_input", 0)
+    w.add_final_logit_softcapping(c.final_logit_softcapping)
+    w.add_key_length(c.global_head_dim)
+    w.add_value_length(c.global_head_dim)
+    w.add_rope_dimension_count(c.global_head_dim)
+    w.add_rope_freq_base(rope["full_attention"]["rope_theta"])
+    for name in ("attention.key_length_swa", "attention.value_length_swa", "rope.dimension_count_swa"):
+        w.add_uint32(f"{w.arch}.{name}", c.head_dim)
+    w.add_float32(f"{w.arch}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
+    if c.enable_moe_block:
+        w.add_expert_count(c.num_experts)
+        w.add_expert_used_count(c.top_k_experts)
+        w.add_expert_feed_forward_length(c.moe_intermediate_size)
+
+
 def tokenizer_keys(w, folder):
     text = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocab = text["model"]["vocab"] | {t["content"]: t["id"] for t in text["added_tokens"]}
@@ -212,9 +254,12 @@ def tokenizer_keys(w, folder):
 
 
 def write(path, model, folder):
-    """A float32 file of `model`, with the tokenizer in `folder`."""
+    """A file of `model`, matrices in float16 where llama.cpp has them so, with the tokenizer in `folder`."""
     import gguf
-    c = model.config
+    c = copy.deepcopy(model.config)
+    c.allow_global_per_layer_attribute_access = True
+    if c.model_type == "gemma4_text":
+        c.global_head_dim = model.model.layers[c.layer_types.index("full_attention")].self_attn.head_dim
     w = gguf.GGUFWriter(path, ARCH[c.model_type])
     w.add_block_count(c.num_hidden_layers)
     w.add_context_length(c.max_position_embeddings)
@@ -222,12 +267,15 @@ def write(path, model, folder):
     w.add_vocab_size(c.vocab_size)
     if c.model_type.startswith("deepseek"):
         c.num_key_value_heads = 1 if c.model_type == "deepseek_v3" else c.num_attention_heads
-    attention_keys(w, c)
-    (hybrid_keys if c.model_type in HYBRID else lfm2_keys if c.model_type == "lfm2_moe" else deepseek_keys)(w, c)
+    attention_keys(w, c, model.model.layers)
+    keys = {"lfm2_moe": lfm2_keys, "gemma4_text": gemma4_keys, "deepseek_v2": deepseek_keys,
+            "deepseek_v3": deepseek_keys}
+    keys.get(c.model_type, hybrid_keys)(w, c)
     tokenizer_keys(w, folder)
     w.add_eos_token_id(c.eos_token_id)
-    for name, x in tensors(model):
-        w.add_tensor(name, np.ascontiguousarray(x.detach().numpy()))
+    for name, x in tensors(model, c):
+        small = x.ndim < 2 or "conv" in name or "ffn_gate_inp" in name
+        w.add_tensor(name, np.ascontiguousarray(x.detach().numpy().astype(np.float32 if small else np.float16)))
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Make tiny GGUF files with llama.cpp's own tools, and the logits that they must give.
 
-usage: make_peer_ggufs.py --converter CONVERT_HF_TO_GGUF.py --out FOLDER [--only NAME ...]
+usage: make_peer_ggufs.py --out FOLDER [--only NAME ...] --converter CONVERT_HF_TO_GGUF.py
+                          --fork-converter CONVERT_HF_TO_GGUF.py
 
 Each case is a random checkpoint with a byte-level tokenizer of 320 tokens, written as a Hugging Face folder, converted
-to GGUF by llama.cpp's convert_hf_to_gguf.py (the path to it is an argument; it needs its gguf-py beside it or the PyPI
-package gguf), and for some cases quantised by llama-cpp-python. FOLDER gets
+to GGUF by llama.cpp's convert_hf_to_gguf.py or that of its fork ik_llama.cpp (the paths to them are arguments; each
+needs its gguf-py beside it), and for some cases quantised by llama-cpp-python. Families that neither knows, and an old
+layout, are written with the PyPI package gguf (gguf_by_hand.py). FOLDER gets
 
     NAME.gguf                what the peer's tools wrote
     NAME.safetensors         tokens I32 [n], logits F32 [n, vocab]: Hugging Face transformers in float32, with the
@@ -32,45 +34,112 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gguf_by_hand
 import make_tiny_models as tiny
+from tiny_cases import Case, delta, local_rope, mixers, mla, rope
 
 ROOT = Path(__file__).resolve().parents[2]
 N_TOKENS = 43
 VOCAB = 320
 
-# name: (family, config, type of the converter's output, type of llama.cpp's quantiser or None)
 SMALL = dict(vocab_size=VOCAB, num_hidden_layers=2, max_position_embeddings=128)
 MOE = dict(num_experts=6, num_experts_per_tok=2)
 WIDE = dict(vocab_size=VOCAB, num_hidden_layers=2, max_position_embeddings=128, hidden_size=256, head_dim=64,
             num_attention_heads=4, num_key_value_heads=2, num_experts=4, num_experts_per_tok=2,
             moe_intermediate_size=256, intermediate_size=256, norm_topk_prob=True)
+TINY = dict(vocab_size=VOCAB, num_hidden_layers=2, max_position_embeddings=128, hidden_size=32, num_attention_heads=4,
+            num_key_value_heads=2)
+GPT_OSS = dict(TINY, hidden_size=28, head_dim=12, intermediate_size=20, num_local_experts=5, num_experts_per_tok=2,
+               sliding_window=9, **mixers("sf"),
+               **rope("yarn", 500.0, factor=4.0, original_max_position_embeddings=1024, beta_fast=32.0, beta_slow=1.0,
+                      truncate=False))
+GEMMA4_SIZES = dict(hidden_size=24, head_dim=16, global_head_dim=32, sliding_window=8, hidden_size_per_layer_input=0,
+                    vocab_size_per_layer_input=VOCAB, final_logit_softcapping=5.0,
+                    **local_rope(rope("proportional", 1e6, partial_rotary_factor=0.25)))
+DEEPSEEK = dict(TINY, hidden_size=30, intermediate_size=40, moe_intermediate_size=10, n_routed_experts=6,
+                num_experts_per_tok=2, first_k_dense_replace=1)
+DEEPSEEK_YARN = rope("yarn", factor=40.0, original_max_position_embeddings=16, mscale=0.707, mscale_all_dim=0.707,
+                     beta_fast=32, beta_slow=1)
+HYBRID = dict(TINY, hidden_size=24, num_hidden_layers=3, head_dim=16, **delta(2, 4, 6, 6), **mixers("lfl"),
+              **rope(theta=1e7, partial_rotary_factor=0.25))
+# name: (family, config, type of the converter's output, type of llama.cpp's quantiser or None[, keys of Case and
+#        "by": "fork" or "hand", llama.cpp's converter otherwise])
 CASES = {
     "llama3-f32": ("llama", dict(SMALL, hidden_size=64, num_attention_heads=4, num_key_value_heads=2,
                                  intermediate_size=96, tie_word_embeddings=True,
-                                 **tiny.rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                 **rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                                              original_max_position_embeddings=8192)), "f32", None),
     "mistral-bf16": ("mistral", dict(SMALL, hidden_size=48, num_attention_heads=3, num_key_value_heads=1, head_dim=24,
-                                     intermediate_size=80, sliding_window=None, **tiny.rope(theta=1e6)), "bf16", None),
+                                     intermediate_size=80, sliding_window=None, **rope(theta=1e6)), "bf16", None),
     "mixtral-f32": ("mixtral", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=2,
                                     intermediate_size=24, num_local_experts=5, num_experts_per_tok=2,
-                                    sliding_window=None, **tiny.rope(theta=1e6)), "f32", None),
+                                    sliding_window=None, **rope(theta=1e6)), "f32", None),
     "qwen2-f16": ("qwen2", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=2,
-                                intermediate_size=64, **tiny.rope(theta=1e6)), "f16", None),
+                                intermediate_size=64, **rope(theta=1e6)), "f16", None),
     "qwen2-moe-f32": ("qwen2_moe", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=4,
                                         moe_intermediate_size=32, intermediate_size=40,
-                                        shared_expert_intermediate_size=64, **MOE, **tiny.rope(theta=1e6)), "f32", None),
+                                        shared_expert_intermediate_size=64, **MOE, **rope(theta=1e6)), "f32", None),
     "qwen3-bf16": ("qwen3", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
-                                 intermediate_size=64, tie_word_embeddings=True, **tiny.rope(theta=1e6)), "bf16", None),
+                                 intermediate_size=64, tie_word_embeddings=True, **rope(theta=1e6)), "bf16", None),
     "qwen3-moe-f32": ("qwen3_moe", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=2,
                                         head_dim=32, moe_intermediate_size=24, intermediate_size=40,
-                                        norm_topk_prob=True, **MOE, **tiny.rope(theta=1e6)), "f32", None),
+                                        norm_topk_prob=True, **MOE, **rope(theta=1e6)), "f32", None),
     "olmoe-f32": ("olmoe", dict(SMALL, hidden_size=48, num_attention_heads=4, num_key_value_heads=4,
-                                intermediate_size=24, **MOE, **tiny.rope()), "f32", None),
-    "qwen3-moe-q4_k_m": ("qwen3_moe", dict(WIDE, **tiny.rope(theta=1e6)), "f32", "Q4_K_M"),
-    "qwen3-moe-iq4_xs": ("qwen3_moe", dict(WIDE, **tiny.rope(theta=1e6)), "f32", "IQ4_XS"),
+                                intermediate_size=24, **MOE, **rope()), "f32", None),
+    "qwen3-moe-q4_k_m": ("qwen3_moe", dict(WIDE, **rope(theta=1e6)), "f32", "Q4_K_M"),
+    "qwen3-moe-iq4_xs": ("qwen3_moe", dict(WIDE, **rope(theta=1e6)), "f32", "IQ4_XS"),
     "mixtral-q5_0": ("mixtral", dict(SMALL, hidden_size=64, num_attention_heads=4, num_key_value_heads=2,
                                      intermediate_size=96, num_local_experts=4, num_experts_per_tok=2,
-                                     sliding_window=None, **tiny.rope(theta=1e6)), "f32", "Q5_0"),
+                                     sliding_window=None, **rope(theta=1e6)), "f32", "Q5_0"),
+    # --- later families; the seed is the place in this list
+    "gpt-oss-f16": ("gpt_oss", GPT_OSS, "f16", None, {}),
+    "gpt-oss-mxfp4": ("gpt_oss", dict(GPT_OSS, hidden_size=32, intermediate_size=32), "bf16", None,
+                      dict(quant="mxfp4")),
+    "gemma-f32": ("gemma", dict(TINY, hidden_size=28, head_dim=12, num_key_value_heads=1, intermediate_size=40,
+                                **rope()), "f32", None, {}),
+    "gemma2-bf16": ("gemma2", dict(TINY, num_hidden_layers=3, head_dim=16, intermediate_size=40, sliding_window=9,
+                                   query_pre_attn_scalar=16, attn_logit_softcapping=5.0, final_logit_softcapping=8.0,
+                                   **mixers("sfs"), **rope()), "bf16", None, {}),
+    "gemma3-bf16": ("gemma3_text", dict(TINY, hidden_size=24, num_hidden_layers=7, head_dim=12, intermediate_size=20,
+                                        sliding_window=8, query_pre_attn_scalar=12, **mixers("sssssfs"),
+                                        **local_rope(rope("linear", 1e6, factor=8.0))), "bf16", None, {}),
+    "gemma4-f16": ("gemma4_text", dict(
+        TINY, **GEMMA4_SIZES, num_hidden_layers=3, intermediate_size=20, moe_intermediate_size=12, num_experts=6,
+        top_k_experts=2, enable_moe_block=True, attention_k_eq_v=True, num_global_key_value_heads=1, **mixers("ssf")),
+        "f16", None, dict(by="hand")),
+    "gemma4-dense-f16": ("gemma4_text", dict(TINY, **GEMMA4_SIZES, intermediate_size=36, **mixers("sf")), "f16", None,
+                         dict(by="hand")),
+    "deepseek-v2-lite-f16": ("deepseek_v2", dict(DEEPSEEK, topk_method="greedy", n_group=1, topk_group=1,
+                                                 n_shared_experts=2, **mla(3, 12, 8, 10, 20), **DEEPSEEK_YARN),
+                             "f16", None, dict(rope_key="type", extra={"norm_topk_prob": False})),
+    "deepseek-v3-bf16": ("deepseek_v3", dict(DEEPSEEK, n_group=1, topk_group=1, n_shared_experts=1,
+                                             **mla(3, 10, 6, 14, 18, 22), **DEEPSEEK_YARN), "bf16", None,
+                         dict(rope_key="type")),
+    "deepseek-v3-both-f16": ("deepseek_v3", dict(DEEPSEEK, n_group=1, topk_group=1, n_shared_experts=1,
+                                                 **mla(3, 12, 4, 10, 16, 20), **rope(theta=5e4)), "f16", None,
+                             dict(by="fork", rope_key="type")),
+    "glm4-lite-bf16": ("glm4_moe_lite", dict(DEEPSEEK, n_shared_experts=1, **mla(3, 10, 6, 20, 14, 18),
+                                             **rope(theta=1e6)), "bf16", None, dict(extra={"scoring_func": "sigmoid"})),
+    "lfm2-f16": ("lfm2", dict(TINY, num_hidden_layers=3, intermediate_size=40, block_auto_adjust_ff_dim=False,
+                              **mixers("cfc"), **rope(theta=1e6)), "f16", None,
+                 dict(drop=("intermediate_size",), extra={"block_ff_dim": 40, "layer_types": mixers("cfc")[
+                     "layer_types"]})),
+    "lfm2-moe-f16": ("lfm2_moe", dict(TINY, hidden_size=24, num_hidden_layers=4, intermediate_size=40,
+                                      moe_intermediate_size=10, num_experts=6, num_experts_per_tok=2,
+                                      num_dense_layers=1, **mixers("cfcf"), **rope(theta=1e6)), "f16", None,
+                     dict(by="hand")),
+    "deepseek-v2-old-f16": ("deepseek_v2", dict(DEEPSEEK, topk_method="greedy", n_group=1, topk_group=1,
+                                                n_shared_experts=1, **mla(3, 8, 4, 10, 14), **DEEPSEEK_YARN), "f16",
+                            None, dict(by="hand")),
+    "deepseek-v3-groups-f16": ("deepseek_v3", dict(DEEPSEEK, n_routed_experts=8, n_group=4, topk_group=2,
+                                                   n_shared_experts=1, **mla(3, 8, 4, 10, 14, 12), **rope()), "f16",
+                               None, dict(by="hand")),
+    "qwen3-next-f16": ("qwen3_next", dict(HYBRID, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=10,
+                                          shared_expert_intermediate_size=14), "f16", None, dict(by="hand")),
+    "qwen35-moe-f16": ("qwen3_5_moe_text", dict(HYBRID, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=10,
+                                                shared_expert_intermediate_size=14), "f16", None, dict(by="hand")),
+    "qwen35-f16": ("qwen3_5_text", dict(HYBRID, **delta(2, 6, 6, 6), intermediate_size=40), "f16", None,
+                   dict(by="hand")),
 }
 
 
@@ -91,16 +160,37 @@ def small_tokenizer(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def convert(converter, folder, out, outtype):
-    """Runs llama.cpp's converter in this process; our tokenizer is not in its list of known ones, so it is told."""
-    if "peer_converter" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("peer_converter", converter)
-        sys.modules["peer_converter"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["peer_converter"])
-    module = sys.modules["peer_converter"]
-    module.TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
-    module.ModelBase.load_hparams = staticmethod(  # as the hub has it, not as transformers 5 spells it
+def load_converter(path):
+    """The module of a converter, which brings its own package gguf."""
+    def forget():
+        for name in [m for m in sys.modules if m.split(".")[0] == "gguf"]:
+            del sys.modules[name]
+    spec = importlib.util.spec_from_file_location("peer_converter", path)
+    module, saved = importlib.util.module_from_spec(spec), sys.path[:]
+    sys.modules["peer_converter"] = module
+    forget()
+    spec.loader.exec_module(module)
+    forget()
+    sys.path[:] = saved
+    return module
+
+
+def teach(module):
+    """What a converter cannot know: our tokenizer, and how transformers 5 spells what the hub has otherwise."""
+    base = getattr(module, "ModelBase", None) or module.Model
+    text = getattr(module, "TextModel", base)
+    text.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
+    base.load_hparams = staticmethod(
         lambda path, *_, **__: json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+    for name in ("GemmaModel", "Gemma2Model", "Gemma3Model"):
+        if hasattr(module, name):
+            getattr(module, name).set_vocab = text._set_vocab_gpt2                  # SentencePiece in the originals
+            getattr(module, name)._create_vocab_sentencepiece = lambda self: (range(VOCAB),)
+    if not hasattr(module, "Glm4MoeLiteModel"):                                     # newer than the converter
+        base.register("Glm4MoeLiteForCausalLM")(module.DeepseekV2Model)
+
+
+def convert(module, folder, out, outtype):
     argv, sys.argv = sys.argv, ["convert_hf_to_gguf.py", str(folder), "--outfile", str(out), "--outtype", outtype]
     try:
         module.main()
@@ -146,20 +236,33 @@ def decoded_state(path, model):
     return {k: torch.from_numpy(np.array(v, dtype=np.float32)) for k, v in state.items()}
 
 
-def make(name, index, converter, out):
-    family, keys, outtype, quantised = CASES[name]
-    rng = np.random.default_rng(2000 + index)
+def write_gguf(folder, name, model, args, out):
+    """By the tool of the case."""
+    *_, outtype, _, rest = (*CASES[name], {})[:5]
+    if rest.get("by") == "hand":
+        return gguf_by_hand.write(out, model, folder)
+    path = args.fork_converter if rest.get("by") == "fork" else args.converter
+    if not path:
+        sys.exit(f"{name}: needs {'--fork-converter' if rest.get('by') == 'fork' else '--converter'}")
+    module = load_converter(path)
+    teach(module)
+    convert(module, folder, out, outtype)
+
+
+def make(name, index, args):
+    family, keys, outtype, quantised, rest = (*CASES[name], {})[:5]
+    out, rng = args.out, np.random.default_rng(2000 + index)
+    case = Case(name, family, "hub", outtype, "", config={}, **{k: v for k, v in rest.items() if k != "by"})
     config = AutoConfig.for_model(family, bos_token_id=None, eos_token_id=VOCAB - 3, **keys)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **tiny.EAGER).eval()
-    tiny.fill(model, rng)
-    for p in model.parameters():
-        p.data = p.data.to(tiny.DTYPES[outtype])
+    tiny.fill(model, case, rng)
+    tiny.round_weights(model, case)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        tiny.write_checkpoint(folder, tiny.Case(name, family, "hub", outtype, "", config={}), model)
+        tiny.write_checkpoint(folder, case, model, rng)
         small_tokenizer(folder)
         plain = Path(scratch) / "plain.gguf"
-        convert(converter, folder, plain, outtype)
+        write_gguf(folder, name, model, args, plain)
         if quantised:
             quantise(plain, out / f"{name}.gguf", quantised)
         else:
@@ -171,17 +274,20 @@ def make(name, index, converter, out):
             sys.exit(f"{name}: {missing}")
     for _ in range(50):
         tokens = torch.from_numpy(rng.integers(0, VOCAB - 3, N_TOKENS))
-        result = tiny.run(model, tokens)
-        if tiny.router_gap(result) >= tiny.MIN_GAP:
+        result, gap = tiny.run(model, tokens)
+        if gap >= tiny.MIN_GAP:
             break
+    else:
+        sys.exit(f"{name}: no prompt without a router near-tie in 50")
     save_file({"tokens": tokens.to(torch.int32), "logits": result["logits"].contiguous()}, out / f"{name}.safetensors",
               {"made_by": f"transformers {transformers.__version__}, torch {tiny.TORCH_VERSION}"})
-    return f"{name}: {(out / f'{name}.gguf').stat().st_size // 1024} KB, least router gap {tiny.router_gap(result):.4f}"
+    return f"{name}: {(out / f'{name}.gguf').stat().st_size // 1024} KB, least router gap {gap:.4f}"
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    ap.add_argument("--converter", required=True, type=Path, help="llama.cpp's convert_hf_to_gguf.py")
+    ap.add_argument("--converter", type=Path, help="llama.cpp's convert_hf_to_gguf.py")
+    ap.add_argument("--fork-converter", type=Path, help="that of ik_llama.cpp")
     ap.add_argument("--out", required=True, type=Path)
     ap.add_argument("--only", nargs="+", metavar="NAME", choices=list(CASES))
     args = ap.parse_args()
@@ -190,7 +296,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(CASES):
         if not args.only or name in args.only:
-            print(make(name, i, args.converter, args.out), flush=True)
+            print(make(name, i, args), flush=True)
 
 
 if __name__ == "__main__":
