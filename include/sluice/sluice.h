@@ -77,7 +77,8 @@ typedef struct sluice_engine_options {
     int n_threads;  /* 0: one per CPU that the process may use; at most 256 */
     unsigned flags; /* enum sluice_open_flags */
     /* NULL: matrices keep the type that they have in the files. Else a type such as "q8_0": matrices are rounded to it
-     * while they are loaded, where its blocks fit; for models that are too large otherwise. */
+     * while they are loaded, where its blocks fit and are not larger than the blocks that the file has; for models that
+     * are too large otherwise. */
     const char *load_as;
     /* Called while weights are packed, from the opening thread, about ten times a second and at the end. NULL:
      * never. */
@@ -118,7 +119,9 @@ SLUICE_API sluice_status sluice_decode_many(sluice_session *const *sessions, con
  * and n_keep, which counts as prefill. */
 SLUICE_API sluice_status sluice_session_rewind(sluice_session *session, size_t n_keep);
 /* Makes the timeline equal these n >= 1 tokens: keeps the longest common prefix (but runs at least the last token, so
- * that logits are ready) and prefills the rest. *n_reused (may be NULL): tokens that were not computed again. */
+ * that logits are ready) and prefills the rest. *n_reused (may be NULL): tokens that were not computed again. Where
+ * recurrent layers had to go back to a checkpoint these are fewer than the prefix; at the end of an earlier prefill
+ * they are all, because its logits are kept. */
 SLUICE_API sluice_status sluice_session_sync(sluice_session *session, const int32_t *tokens, size_t n,
                                              size_t *n_reused);
 
@@ -148,7 +151,7 @@ SLUICE_API const char *sluice_sampling_check(const sluice_sampling *how);
 
 /* Chooses the next token from the logits. In this order: penalty, temperature, top-k, top-p, min-p, draw. The draw is
  * a function of (seed, length of the timeline), so the same logits and seed give the same token on any machine, and
- * rewinding repeats it. -1: no logits are ready or `how` is out of range. Does not change the timeline. */
+ * rewinding repeats it where it repeats the logits. -1: no logits are ready or `how` is out of range. Does not change the timeline. */
 SLUICE_API int32_t sluice_sample(const sluice_session *session, const sluice_sampling *how);
 
 /* ---- tier 2: text --------------------------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ static void carve(sluice_session *s, struct arena *arena)
     s->tokens = ARENA_TAKE(arena, int32_t, (size_t)s->n_context);
     s->rows = ARENA_TAKE(arena, struct row, (size_t)s->n_chunk);
     s->logits = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
+    if (s->cache.state_floats) s->kept_logits = ARENA_TAKE(arena, float, CACHE_CHECKPOINTS *(size_t)s->ws.ld_vocab);
     s->candidates = ARENA_TAKE(arena, struct candidate, (size_t)m->config.vocab_size);
 }
 
@@ -53,7 +54,7 @@ uint64_t sluice_session_forecast_bytes(const sluice_engine *e, const sluice_sess
     sluice_session s;
     if (resolve_options(e, &o, &f)) return 0;
     measure(&s, e, &o);
-    return s.arena.overflow ? 0 : s.arena.used;
+    return s.arena.overflow ? 0 : sizeof s + s.arena.used;
 }
 
 static sluice_status create(sluice_session **out, const sluice_engine *e, sluice_session_options *o, struct failure *f)
@@ -175,11 +176,36 @@ static sluice_status check_append(sluice_session *s, const int32_t *tokens, size
  * then runs the tokens from there to the end again, without logits. That work counts as prefill, and no observer sees
  * it. */
 
-/* After a pass: the states are at the end of its rows. */
-static void land_states(struct cache *cache, int at, int n_rows)
+/* After a pass: the states are at the end of its rows. A checkpoint keeps the logits too, if there are any: whoever
+ * wants another answer to the same prompt comes back to exactly there. */
+static void land_states(sluice_session *s, int at, int n_rows, const float *logits)
 {
+    struct cache *cache = &s->cache;
     cache->states_at = at;
-    if (n_rows > 1 || at % CHECKPOINT_STRIDE == 0) cache_checkpoint(cache);
+    if (!cache->states || (n_rows == 1 && at % CHECKPOINT_STRIDE != 0)) return;
+    cache_checkpoint(cache);
+    const int place = cache->checkpoint[cache->n_checkpoints - 1].place;
+    s->kept_at[place] = logits ? at : 0;
+    if (logits)
+        memcpy(s->kept_logits + place * s->ws.ld_vocab, logits,
+               (size_t)s->engine->model.config.vocab_size * sizeof *logits);
+}
+
+/* Goes back to a checkpoint of the timeline that has its logits, if there is one at `length`. */
+static bool restore_logits(sluice_session *s, int length)
+{
+    struct cache *cache = &s->cache;
+    for (int i = 0; i < cache->n_checkpoints; i++) {
+        const int place = cache->checkpoint[i].place;
+        if (cache->checkpoint[i].at != length || s->kept_at[place] != length) continue;
+        cache_restore(cache, length);
+        cache->length = length;
+        memcpy(s->logits, s->kept_logits + place * s->ws.ld_vocab,
+               (size_t)s->engine->model.config.vocab_size * sizeof *s->logits);
+        s->has_logits = true;
+        return true;
+    }
+    return false;
 }
 
 /* One pass over tokens of one session from position `at` on. */
@@ -191,7 +217,7 @@ static sluice_status pass_tokens(sluice_session *s, const int32_t *tokens, int a
     s->rows[n_rows - 1].logits = logits;
     s->cache.states_at = STATES_TORN;
     sluice_status status = run_pass(s, s->rows, n_rows, kind);
-    if (!status) land_states(&s->cache, at + n_rows, n_rows);
+    if (!status) land_states(s, at + n_rows, n_rows, logits);
     return status;
 }
 
@@ -303,7 +329,7 @@ sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t 
         sluice_session *s = sessions[i];
         s->tokens[s->cache.length++] = tokens[i];
         s->has_logits = true;
-        land_states(&s->cache, s->cache.length, 1);
+        land_states(s, s->cache.length, 1, s->logits);
     }
     return SLUICE_OK;
 }
@@ -323,6 +349,10 @@ sluice_status sluice_session_sync(sluice_session *s, const int32_t *tokens, size
     size_t same = 0;
     if (n_reused) *n_reused = 0;
     while (same < n && same < (size_t)before && tokens[same] == s->tokens[same]) same++;
+    if (same == n && n > 0 && restore_logits(s, (int)n)) {
+        if (n_reused) *n_reused = n;
+        return SLUICE_OK;
+    }
     if (same == n && n > 0) same = n - 1; /* its logits are wanted */
     const bool had_logits = s->has_logits;
     s->cache.length = (int)same;
@@ -347,6 +377,10 @@ sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from
         return fail(&to->failure, SLUICE_CONTEXT, "a timeline of %d tokens does not fit: the context is %d",
                     from->cache.length, to->n_context);
     cache_copy(&to->cache, &from->cache);
+    if (from->kept_logits) {
+        memcpy(to->kept_at, from->kept_at, sizeof to->kept_at);
+        memcpy(to->kept_logits, from->kept_logits, CACHE_CHECKPOINTS * (size_t)to->ws.ld_vocab * sizeof(float));
+    }
     memcpy(to->tokens, from->tokens, (size_t)from->cache.length * sizeof *to->tokens);
     to->has_logits = from->has_logits;
     if (from->has_logits)

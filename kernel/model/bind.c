@@ -97,7 +97,7 @@ static const float **vector_of(struct model *m, struct layer *layer, enum tensor
     case ROLE_SINKS: return &layer->sinks;
     case ROLE_Q_A_NORM: return &layer->mla.q_a_norm;
     case ROLE_KV_A_NORM: return &layer->mla.kv_a_norm;
-    case ROLE_DELTA_DECAY: return &layer->delta.decay;
+    case ROLE_DELTA_DECAY: return &layer->delta.rate;
     case ROLE_DELTA_DT_BIAS: return &layer->delta.dt_bias;
     case ROLE_DELTA_NORM: return &layer->delta.norm;
     case ROLE_CONV: return &layer->conv;
@@ -159,7 +159,10 @@ enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum d
     bool counts_twice = role == ROLE_HEAD || role == ROLE_EMBEDDING;
     if (counts_twice && blocks_bytes(load_as, whole) < blocks_bytes(DTYPE_Q6_K, whole)) load_as = DTYPE_Q6_K;
     enum dtype t = dtype_that_fits(load_as, (uint64_t)k);
-    return t == N_DTYPES ? file : t;
+    if (t == N_DTYPES) return file;
+    const bool blocks =
+        !dtype_info(file)->is_float && !dtype_info(t)->is_float; /* coarse already: only to be smaller */
+    return blocks && blocks_bytes(t, whole) >= blocks_bytes(file, whole) ? file : t;
 }
 
 /* Chooses how a matrix will lie. */
@@ -544,7 +547,8 @@ static sluice_status check_memory(const struct binder *b)
     enum dtype type = model_smaller_type(b->model, budget, &smaller);
     char word[TYPE_WORD_BYTES];
     if (smaller >= needed)
-        return fail(b->failure, SLUICE_MEMORY, "%s: the weights need %.1f GB, %.1f GB are available",
+        return fail(b->failure, SLUICE_MEMORY,
+                    "%s: the weights need %.1f GB, %.1f GB are available, and no type of --load-as needs less",
                     archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9);
     return fail(b->failure, SLUICE_MEMORY,
                 "%s: the weights need %.1f GB, %.1f GB are available: --load-as %s would %sneed %.1f GB",

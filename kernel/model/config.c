@@ -4,6 +4,7 @@
 #include "model/config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -45,6 +46,33 @@ static const struct arch *arch_named(const char *architecture, const char *model
     return NULL;
 }
 
+struct known_name {
+    char text[64];
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct known_name *)a)->text, ((const struct known_name *)b)->text);
+}
+
+/* "Gemma2ForCausalLM, Gemma3ForCausalLM, ...": every spelling, sorted. */
+static void list_known(char *out, size_t cap)
+{
+    enum { MAX_KNOWN = 128 };
+    struct known_name names[MAX_KNOWN];
+    size_t n = 0, at = 0;
+    for (int i = 0; arch_list[i]; i++)
+        for (const char *p = arch_list[i]->hf_architecture; *p && n < MAX_KNOWN;) {
+            const size_t length = strcspn(p, "|");
+            snprintf(names[n++].text, sizeof names->text, "%.*s", (int)length, p);
+            p += length + (p[length] == '|');
+        }
+    qsort(names, n, sizeof *names, compare_names);
+    out[0] = 0;
+    for (size_t i = 0; i < n && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", names[i].text);
+}
+
 static const char *model_type_at(const struct archive *a, const char *key)
 {
     struct meta type = archive_meta(a, DOCUMENT_CONFIG, key);
@@ -69,12 +97,8 @@ static sluice_status find_arch(struct model_config *c, const struct archive *a, 
     c->arch = arch_named(architecture, model_type);
     if (!c->arch && !architecture) c->arch = arch_named(NULL, text_type);
     if (c->arch) return SLUICE_OK;
-    char known[2048] = "", escaped[ESCAPED_BYTES];
-    for (int i = 0; arch_list[i]; i++) {
-        size_t n = strlen(known);
-        const char *name = arch_list[i]->hf_architecture;
-        snprintf(known + n, sizeof known - n, "%s%.*s", i ? ", " : "", (int)strcspn(name, "|"), name);
-    }
+    char known[2048], escaped[ESCAPED_BYTES];
+    list_known(known, sizeof known);
     const char *found = architecture ? architecture : model_type;
     return fail(f, SLUICE_UNSUPPORTED, CONFIG ": %s: \"%s\" is not supported (known: %s)",
                 architecture ? "architectures" : "model_type",

@@ -269,7 +269,7 @@ static void weigh(const struct layer *layer, const struct workspace *ws, const s
     const ptrdiff_t a_at = mixer->fused_ba ? b_at + group : pad16(mixer->n_value_heads) + p->part;
     for (int row = p->first; row < p->end; row++) {
         const float *ba = ws->recurrent.ba + row * ws->recurrent.ld_ba;
-        const float rate = layer->delta.decay[p->part];
+        const float rate = layer->delta.rate[p->part];
         *decay++ = (float)exp(delta_log_decay(rate, ba[a_at] + layer->delta.dt_bias[p->part]));
         *beta++ = (float)(1 / (1 + exp(-(double)ba[b_at])));
     }

@@ -23,7 +23,8 @@ static void expect_straight(const struct golden *g, const sluice_session *s, con
     const float *expected = sluice_session_logits(straight);
     cr_assert_not_null(found, "%s: %s", g->path, what);
     double largest = 0;
-    for (size_t i = 0; i < vocab_size; i++) largest = fmax(largest, fabs((double)expected[i]));
+    for (size_t i = 0; i < vocab_size; i++)
+        if (fabs((double)expected[i]) > largest) largest = fabs((double)expected[i]);
     double worst = max_difference(found, expected, vocab_size);
     cr_expect(worst <= 1e-5 * largest, "%s: %s: off by %g of %g", g->path, what, worst, largest);
     if (strstr(g->path, "lfm2")) cr_expect_arr_eq(found, expected, vocab_size * sizeof *found, "%s: %s", g->path, what);
@@ -71,6 +72,47 @@ Test(session_states, rewind_to_any_position_and_go_on)
             append_and_check(&g, s, g.tokens + 5, 1, "one more token");
             sluice_session_free(&s);
         }
+        golden_close(&g);
+    }
+}
+
+/* What a chat does for another answer: back to the end of the prompt, whose logits must not cost anything. */
+Test(session_states, another_answer_to_the_same_prompt_is_free)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        struct golden g;
+        size_t reused = 0;
+        golden_open(&g, cases[i], 2, 0);
+        const size_t bytes = (size_t)g.info.vocab_size * sizeof(float);
+        sluice_session *s = new_session(g.engine, 0, 10), *copy = new_session(g.engine, 0, 10);
+        float *prompt = malloc(bytes), *answer = malloc(bytes);
+        cr_assert(prompt && answer);
+        cr_assert_eq(sluice_session_prefill(s, g.tokens, 25), SLUICE_OK);
+        memcpy(prompt, sluice_session_logits(s), bytes);
+        cr_assert_eq(sluice_session_decode(s, 3), SLUICE_OK);
+        memcpy(answer, sluice_session_logits(s), bytes);
+        for (int again = 0; again < 3; again++) {
+            sluice_session *now = again < 2 ? s : copy;
+            sluice_session_reset_stats(now);
+            cr_assert_eq(sluice_session_decode(s, 7), SLUICE_OK);
+            if (now == copy) cr_assert_eq(sluice_session_copy(copy, s), SLUICE_OK);
+            cr_assert_eq(sluice_session_sync(now, g.tokens, 25, &reused), SLUICE_OK);
+            cr_expect_eq(reused, 25, "%s: found %zu", g.path, reused);
+            cr_expect_eq(computed_tokens(now), now == copy ? 0 : 1);
+            cr_expect_eq(sluice_session_length(now), 25);
+            cr_expect_arr_eq(sluice_session_logits(now), prompt, bytes, "%s", g.path);
+            cr_assert_eq(sluice_session_decode(now, 3), SLUICE_OK);
+            cr_expect_arr_eq(sluice_session_logits(now), answer, bytes, "%s: the states are those of the prompt",
+                             g.path);
+        }
+        /* a checkpoint in the middle of a prompt has no logits */
+        cr_assert_eq(sluice_session_sync(s, g.tokens, 20, &reused), SLUICE_OK);
+        cr_expect_eq(reused, 10, "%s: found %zu", g.path, reused);
+        expect_straight(&g, s, "the beginning of the prompt");
+        free(prompt);
+        free(answer);
+        sluice_session_free(&s);
+        sluice_session_free(&copy);
         golden_close(&g);
     }
 }

@@ -913,7 +913,9 @@ static void expect_rounded(const struct weight *now, const struct weight *before
 /* The type that `wanted` must become for k inputs, where the largest blocks that fit are known here. */
 static enum dtype fitting(enum dtype wanted, enum dtype small, enum dtype file, int k)
 {
-    return k % 256 == 0 ? wanted : k % 32 == 0 ? small : file;
+    const enum dtype type = k % 256 == 0 ? wanted : k % 32 == 0 ? small : file;
+    const bool blocks = !dtype_info(file)->is_float; /* they are not made larger */
+    return blocks && blocks_bytes(type, 256) >= blocks_bytes(file, 256) ? file : type;
 }
 
 static void load_as(const char *golden, enum dtype wanted, enum dtype small)
@@ -934,10 +936,10 @@ static void load_as(const char *golden, enum dtype wanted, enum dtype small)
 #define EXPECT(now, before) \
     expect_rounded(&(now), &(before), fitting(wanted, small, (before).file_dtype, (before).k), #now)
     const enum dtype at_least = blocks_bytes(wanted, 256) < blocks_bytes(DTYPE_Q6_K, 256) ? DTYPE_Q6_K : wanted;
-    const enum dtype end_type =
-        fitting(at_least, at_least == DTYPE_Q6_K ? DTYPE_Q8_0 : small, p->head.file_dtype, p->head.k);
-    expect_rounded(&m->embedding, &p->embedding, end_type, "embedding");
-    expect_rounded(&m->head, &p->head, end_type, "head");
+    const enum dtype small_end = at_least == DTYPE_Q6_K ? DTYPE_Q8_0 : small;
+    const enum dtype embedding = fitting(at_least, small_end, p->embedding.file_dtype, p->embedding.k);
+    expect_rounded(&m->embedding, &p->embedding, embedding, "embedding");
+    expect_rounded(&m->head, &p->head, fitting(at_least, small_end, p->head.file_dtype, p->head.k), "head");
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *y = &m->layers[l], *x = &p->layers[l];
         EXPECT(y->q, x->q);
@@ -968,8 +970,11 @@ Test(bind, matrices_are_rounded_while_they_are_loaded)
     load_as("gguf/llama3-f32.gguf", DTYPE_Q4_K, DTYPE_Q5_0); /* 64 and 96; q and k are put in order as well */
     cr_expect_eq((int)bound.model.main_dtype, (int)DTYPE_Q5_0);
     model_free(&bound.model);
-    load_as("gguf/qwen3-moe-q4_k_m.gguf", DTYPE_Q6_K, DTYPE_Q8_0); /* 256, of blocks already */
-    cr_expect_eq((int)bound.model.main_dtype, (int)DTYPE_Q6_K);
+    load_as("gguf/qwen3-moe-q4_k_m.gguf", DTYPE_Q3_K, DTYPE_Q4_0); /* 256, of blocks already */
+    cr_expect_eq((int)bound.model.main_dtype, (int)DTYPE_Q3_K);
+    model_free(&bound.model);
+    load_as("gguf/qwen3-moe-q4_k_m.gguf", DTYPE_Q6_K, DTYPE_Q8_0); /* which would be larger and no better */
+    cr_expect_eq((int)bound.model.main_dtype, (int)DTYPE_Q4_K);
     model_free(&bound.model);
 }
 

@@ -182,7 +182,7 @@ enum { HIDDEN = 21, N = 90 };
 /* Every weight as floats, for the definition. */
 struct definition {
     struct mixer mixer;
-    float *qkv, *z, *ba, *b, *a, *o, *taps, *decay, *dt_bias, *norm;
+    float *qkv, *z, *ba, *b, *a, *o, *taps, *rate, *dt_bias, *norm;
 };
 
 static float *draw(struct rng *rng, int n, float low, float high)
@@ -221,7 +221,7 @@ static void make_block(struct mixer_bench *b, struct definition *d, const struct
     }
     b->layer.o = bench_random_weight(&rng, &d->o, HIDDEN, values);
     b->layer.conv = d->taps = draw(&rng, mixer->conv_kernel * channels, -1, 1);
-    w->decay = d->decay = draw(&rng, heads, -2, -.01f);
+    w->rate = d->rate = draw(&rng, heads, -2, -.01f);
     w->dt_bias = d->dt_bias = draw(&rng, heads, -2, 1);
     w->norm = d->norm = draw(&rng, mixer->v_head_dim, .5f, 1.5f);
 }
@@ -275,7 +275,7 @@ static void define_head(const struct definition *d, const float *h, int t, int v
         b = row_dot(d->b, h + t * HIDDEN, v);
         a = row_dot(d->a, h + t * HIDDEN, v);
     }
-    const double decay = exp((double)d->decay[v] * log1p(exp(a + (double)d->dt_bias[v])));
+    const double decay = exp((double)d->rate[v] * log1p(exp(a + (double)d->dt_bias[v])));
     for (int j = 0; j < values; j++) {
         double *s = state + j * keys, answer = 0;
         double value = convolved(d, h, t, 2 * m->n_key_heads * keys + v * values + j);
