@@ -31,7 +31,7 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
 #define OPTION_ROW_CHUNK(S)                                                                     \
     {.name = "chunk", .kind = OPTION_INTEGER, .offset = offsetof(S, chunk), .value_name = "N",  \
      .low = 1, .high = LOAD_MAX_CHUNK, .initial = "512",                                        \
-     .help = "most tokens of the prompt in one pass"}
+     .help = "most tokens of the prompt in one pass; with latent attention or DeltaNet logits round differently"}
 #define OPTION_ROW_SPECIAL(S, TEXT)                                                             \
     {.name = "special", .kind = OPTION_FLAG, .offset = offsetof(S, special), .help = TEXT}
 #define OPTION_ROW_NO_BOS(S)                                                                    \
