@@ -151,7 +151,8 @@ SLUICE_API const char *sluice_sampling_check(const sluice_sampling *how);
 
 /* Chooses the next token from the logits. In this order: penalty, temperature, top-k, top-p, min-p, draw. The draw is
  * a function of (seed, length of the timeline), so the same logits and seed give the same token on any machine, and
- * rewinding repeats it where it repeats the logits. -1: no logits are ready or `how` is out of range. Does not change the timeline. */
+ * rewinding repeats it where it repeats the logits. -1: no logits are ready or `how` is out of range. Does not change
+ * the timeline. */
 SLUICE_API int32_t sluice_sample(const sluice_session *session, const sluice_sampling *how);
 
 /* ---- tier 2: text --------------------------------------------------------------------------------------------- */

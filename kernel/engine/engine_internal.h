@@ -35,8 +35,8 @@ struct sluice_session {
     struct row *rows;        /* [n_chunk] of the pass that is prepared */
     float *logits;           /* [vocab_size] of the last token */
     bool has_logits;
-    float *kept_logits;      /* [CACHE_CHECKPOINTS][ld_vocab], with states: of the token before the checkpoint, by place */
-    int kept_at[CACHE_CHECKPOINTS]; /* its position, or 0: none were asked for there */
+    float *kept_logits;      /* [CACHE_CHECKPOINTS][ld_vocab] of the token before each checkpoint, by place */
+    int kept_at[CACHE_CHECKPOINTS]; /* position of that checkpoint, or 0: no logits were asked for there */
     atomic_bool cancel;
     struct observation_relay *relay; /* experimental.c; NULL: nobody looks on */
     struct candidate *candidates;    /* [vocab_size] sampler.c */

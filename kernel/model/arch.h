@@ -173,11 +173,14 @@ struct arch {
     double default_local_theta;   /* of the table of sliding layers, rope[ROPE_LOCAL]; 0: the family has one table */
     double default_partial;       /* share of a head that rotates (of the first table), where config.json has no key; 0:
                                    * heads rotate as a whole, and any other share is refused */
-    enum rope_scaling default_scaling; /* of the first table, where config.json has no object for RoPE */
+    /* Of the first table, where config.json has no object for RoPE: the scaling with its numbers; NULL: none. With it
+     * default_partial is of that scaling alone: objects have a share where they state it, and not without scaling. */
+    const struct rope_config *default_rope;
     const struct key_rule *keys;  /* beyond the common ones (config.c), or instead of them; ends with name == NULL */
     const struct tensor_rule *const *tensors; /* lists of rules (each ends with name == NULL); ends with NULL */
     sluice_status (*derive)(struct model_config *c, struct failure *f);
     const char *activation_keys;  /* of config.json, "hidden_activation|hidden_act"; NULL: hidden_act */
+    const char *tied_keys;        /* of config.json, "tie_embedding|tie_word_embeddings"; NULL: the latter */
     const char *activation_words; /* that mean what derive() puts into the layers, "silu|swish"; NULL: silu */
     const struct key_neutral *refused; /* of config.json; ends with name == NULL; NULL: none */
 

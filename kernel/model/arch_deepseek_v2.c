@@ -15,7 +15,7 @@ static const struct key_rule keys[] = {
     WORD_RULE("topk_method", topk_method, false, 1, "|greedy|group_limited_greedy"),
     KEY_RULE("n_group", KEY_INT, n_group, false, 1, 1, 4096),
     KEY_RULE("topk_group", KEY_INT, topk_group, false, 1, 1, 4096),
-    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 1, 0, 1e6),
+    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 1, 1e-6, 1e6),
     KEY_RULE("q_lora_rank", KEY_INT_OR_NULL, q_lora_rank, false, 1536, 1, 1 << 16),
     KEY_RULE("kv_lora_rank", KEY_INT, kv_lora_rank, false, 512, 1, 1 << 16),
     KEY_RULE("qk_nope_head_dim", KEY_INT, qk_nope_head_dim, false, 128, 1, 960),

@@ -15,7 +15,7 @@ static const struct key_rule keys[] = {
     WORD_RULE("topk_method", topk_method, false, 0, "noaux_tc"),
     KEY_RULE("n_group", KEY_INT, n_group, false, 8, 1, 4096),
     KEY_RULE("topk_group", KEY_INT, topk_group, false, 4, 1, 4096),
-    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 2.5, 0, 1e6),
+    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 2.5, 1e-6, 1e6),
     KEY_RULE("norm_topk_prob", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
     KEY_RULE("q_lora_rank", KEY_INT_OR_NULL, q_lora_rank, false, 1536, 1, 1 << 16),
     KEY_RULE("kv_lora_rank", KEY_INT, kv_lora_rank, false, 512, 1, 1 << 16),

@@ -1,5 +1,5 @@
-/* Gemma 3 1B to 27B (Google 2025): Gemma 2 without caps, q and k normalised per head, five sliding layers for each that
- * sees everything, and a RoPE of its own for the sliding ones. */
+/* Gemma 3 1B to 27B (Google 2025): Gemma 2 without a cap on scores, q and k normalised per head, five sliding layers
+ * for each that sees everything, and a RoPE of its own for the sliding ones. */
 #include "model/arch.h"
 
 extern const struct arch arch_gemma3;
@@ -12,7 +12,6 @@ static const struct key_rule keys[] = {
     KEY_RULE("query_pre_attn_scalar", KEY_FLOAT, query_scalar, false, 256, 1e-6, 1e6),
     KEY_RULE("sliding_window", KEY_INT_OR_NULL, sliding_window, false, 4096, 0, 1 << 24),
     KEY_RULE("sliding_window_pattern|_sliding_window_pattern", KEY_INT, sliding_pattern, false, 6, 1, 1024),
-    KEY_RULE("attn_logit_softcapping", KEY_FLOAT_OR_NULL, attention_softcap, false, 0, 1e-6, 1e6),
     KEY_RULE("final_logit_softcapping", KEY_FLOAT_OR_NULL, final_softcap, false, 0, 1e-6, 1e6),
     KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),
     KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 4, 1, 1024),
@@ -22,13 +21,14 @@ static const struct key_rule keys[] = {
 
 static const struct key_rule gguf_keys[] = {
     KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
-    KEY_RULE("attn_logit_softcapping", KEY_FLOAT, attention_softcap, false, 0, 0, 1e6),
     KEY_RULE("final_logit_softcapping", KEY_FLOAT, final_softcap, false, 0, 0, 1e6),
     KEY_RULE("sluice.attention_scale|attention.scale", KEY_FLOAT, attention_scale, false, 0, 0, 1e6),
     {0},
 };
 
-static const struct key_neutral refused[] = {{"use_bidirectional_attention", {0, 0}}, {0}};
+/* A cap on scores may be stated, but the reference implementation does not apply it. */
+static const struct key_neutral refused[] = {
+    {"use_bidirectional_attention", {0, 0}}, {"attn_logit_softcapping", {0, 0}}, {0}};
 
 static const struct tensor_rule *const tensors[] = {
     tensors_ends,     tensors_post_norms_plus_one, tensors_attention, tensors_head_norm_plus_one,

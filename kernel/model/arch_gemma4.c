@@ -21,12 +21,15 @@ static const struct key_rule keys[] = {
     KEY_RULE("num_global_key_value_heads", KEY_INT_OR_NULL, global_kv_heads, false, 0, 1, 1024),
     KEY_RULE("head_dim", KEY_INT, head_dim, false, 256, 2, 1024),
     KEY_RULE("global_head_dim", KEY_INT, global_head_dim, false, 512, 2, 1024),
+    /* per-layer embeddings, which a file has unless it says otherwise, and shared keys and values: E2B and E4B */
+    KEY_RULE("hidden_size_per_layer_input", KEY_INT, per_layer_inputs, true, 0, 0, 0),
+    KEY_RULE("num_kv_shared_layers", KEY_INT, shared_kv_layers, false, 0, 0, 0),
     {0},
 };
 
-/* Per-layer embeddings and shared keys and values are the smaller models', E2B and E4B. */
-static const struct key_neutral refused[] = {
-    {"hidden_size_per_layer_input", {0, 0}}, {"num_kv_shared_layers", {0, 0}}, {"attention_bias", {0, 0}}, {0}};
+static const struct key_neutral refused[] = {{"attention_bias", {0, 0}}, {0}};
+
+static const struct rope_config default_rope = {.scaling = ROPE_PROPORTIONAL, .factor = 1};
 
 static const struct key_rule gguf_keys[] = {
     KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
@@ -123,7 +126,7 @@ const struct arch arch_gemma4 = {
     .default_theta = 1e6,
     .default_local_theta = 1e4,
     .default_partial = 0.25,
-    .default_scaling = ROPE_PROPORTIONAL,
+    .default_rope = &default_rope,
     .keys = keys,
     .tensors = tensors,
     .refused = refused,

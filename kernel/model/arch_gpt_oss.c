@@ -47,6 +47,9 @@ static const struct tensor_rule own[] = {
     {0},
 };
 
+static const struct rope_config default_rope = {
+    .scaling = ROPE_YARN, .factor = 32, .original_context = 4096, .beta_fast = 32, .beta_slow = 1};
+
 static const struct key_neutral refused[] = {{"swiglu_alpha", {1.702, 1.702}}, {0}};
 
 static const struct tensor_rule *const tensors[] = {tensors_base, tensors_qkv_bias, tensors_output_bias, own, NULL};
@@ -75,6 +78,7 @@ const struct arch arch_gpt_oss = {
     .hf_architecture = "GptOssForCausalLM",
     .hf_model_type = "gpt_oss",
     .default_theta = 150000,
+    .default_rope = &default_rope,
     .keys = keys,
     .tensors = tensors,
     .refused = refused,

@@ -28,7 +28,7 @@ static const struct key_rule moe_keys[] = {
     KEY_RULE("num_experts_per_tok", KEY_INT, top_k, false, 4, 1, 64),
     KEY_RULE("use_expert_bias", KEY_BOOL, use_expert_bias, false, 1, 0, 1),
     KEY_RULE("norm_topk_prob", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
-    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 1, 0, 1e6),
+    KEY_RULE("routed_scaling_factor", KEY_FLOAT, routed_scale, false, 1, 1e-6, 1e6),
     {0},
 };
 
@@ -152,6 +152,7 @@ const struct arch arch_lfm2 = {
     .keys = keys,
     .tensors = tensors,
     .refused = refused,
+    .tied_keys = "tie_embedding|tie_word_embeddings",
     .derive = derive,
     .gguf_arch = "lfm2",
     .gguf_keys = gguf_keys,
@@ -166,6 +167,7 @@ const struct arch arch_lfm2_moe = {
     .keys = moe_keys,
     .tensors = moe_tensors,
     .refused = refused,
+    .tied_keys = "tie_embedding|tie_word_embeddings",
     .derive = derive_moe,
     .gguf_arch = "lfm2moe",
     .gguf_peer_limits = PEERS_HAVE_FIRST_DENSE,

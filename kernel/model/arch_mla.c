@@ -9,7 +9,7 @@ const struct key_rule gguf_keys_mla[] = {
     KEY_RULE("expert_feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, true, 0, 1, 1 << 24),
     KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
     KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
-    KEY_RULE("expert_shared_count", KEY_INT, n_shared_experts, false, 0, 0, 64),
+    KEY_RULE("expert_shared_count", KEY_INT, n_shared_experts, true, 0, 0, 64),
     KEY_RULE("expert_gating_func", KEY_INT, scoring, false, SCORING_UNSTATED, 1, 2),
     KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 0, 0, 1),
     KEY_RULE("expert_weights_scale", KEY_FLOAT, routed_scale, false, 1, 0, 1e6),
@@ -46,7 +46,9 @@ const struct tensor_rule tensors_mla_experts[] = {
     {0},
 };
 
-/* Of q.k: 1 / sqrt(head), and YaRN's temperature, which these families apply here and not to cosine and sine. */
+/* Of q.k: 1 / sqrt(head), and YaRN's temperature m = 0.1 mscale_all_dim ln(factor) + 1, squared because it stands for a
+ * factor of both q and k. Other families multiply cosine and sine by theirs (rope.c), which here gets only the ratio of
+ * the two mscales: usually 1. */
 static float attention_scale(const struct model_config *c)
 {
     const struct rope_config *r = &c->rope[ROPE_GLOBAL];
@@ -59,7 +61,7 @@ static float attention_scale(const struct model_config *c)
 static void derive_router(const struct model_config *c, struct layer_config *layer)
 {
     layer->router.score = c->scoring == SCORING_SIGMOID ? SCORE_SIGMOID : SCORE_SOFTMAX;
-    layer->router.selection_bias = c->scoring == SCORING_SIGMOID;
+    layer->router.selection_bias = c->scoring == SCORING_SIGMOID || c->use_expert_bias;
     layer->router.group_rank = c->scoring == SCORING_SIGMOID ? GROUP_SUM_TOP2 : GROUP_MAX;
     layer->router.normalise_eps = 1e-20f;
     layer->router.n_group = c->n_group;

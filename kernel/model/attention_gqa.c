@@ -14,23 +14,14 @@
 
 #include "model/forward.h"
 
-static void project(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                    const float *h, struct thread *t)
+static void project_qkv(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
+                        const float *h, struct thread *t)
 {
     const struct weight *weights[3] = {&layer->q, &layer->k, &layer->v};
     float *outputs[3] = {ws->q, ws->k, ws->v};
-    ptrdiff_t strides[3] = {ws->ld_q, ws->ld_kv, ws->ld_v};
+    const ptrdiff_t strides[3] = {ws->ld_q, ws->ld_kv, ws->ld_v};
     const int n_weights = layer->config->mixer.v_is_k ? 2 : 3;
-    struct operand operands[3];
-    pack_group(m, ws, t, weights, n_weights, h, ws->ld_hidden, c->n_rows, operands);
-    if (c->n_rows > 1) team_barrier(t);
-    for (int i = 0; i < n_weights; i++) {
-        int begin, end;
-        team_range(t, weights[i]->n, weights[i]->layout->nr, &begin, &end);
-        if (begin < end) product(outputs[i], strides[i], weights[i], &operands[i], begin, end, own_scratch(ws, t));
-        if (t->id == 0) ws->bytes_read += weight_bytes(weights[i]);
-    }
-    team_barrier(t);
+    project(m, ws, t, weights, n_weights, h, ws->ld_hidden, c->n_rows, outputs, strides);
 }
 
 /* OLMoE: one norm over all heads together, before the heads are separated. */
@@ -157,30 +148,13 @@ static void attend(const struct layer *layer, int l, struct workspace *ws, const
     }
 }
 
-void project_output(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                    struct thread *t)
-{
-    const struct weight *weights[1] = {&layer->o};
-    struct operand o;
-    pack_group(m, ws, t, weights, 1, ws->mixed, ws->ld_mixed, c->n_rows, &o);
-    if (c->n_rows > 1) team_barrier(t);
-    int begin, end;
-    team_range(t, layer->o.n, layer->o.layout->nr, &begin, &end);
-    if (begin < end) {
-        product(ws->branch, ws->ld_hidden, &layer->o, &o, begin, end, own_scratch(ws, t));
-        add_branch(layer, ws, c->n_rows, begin, end);
-    }
-    if (t->id == 0) ws->bytes_read += weight_bytes(&layer->o);
-    team_barrier(t);
-}
-
 void attention_gqa(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
                    const float *h, struct thread *t)
 {
     const struct mixer *mixer = &layer->config->mixer;
     const int n_pieces = c->n_rows * mixer->n_kv_heads;
     int begin, end;
-    project(m, layer, ws, c, h, t);
+    project_qkv(m, layer, ws, c, h, t);
     if (mixer->qk_norm == QK_NORM_FULL) norm_full_width(m, layer, ws, c, t);
 
     /* A piece is one kv head of one row; pieces of one head are far apart in memory. With one row the thread that
@@ -205,5 +179,5 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
                               (uint64_t)(mixer->n_kv_heads * (mixer->head_dim + mixer->v_head_dim));
         }
     team_barrier(t);
-    project_output(m, layer, ws, c, t);
+    project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

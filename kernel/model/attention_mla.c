@@ -13,6 +13,9 @@
  *
  *   q' = [K_B^T q_nope | q_rope],  mixed = V_B (sum of p * latent)
  *
+ * `scale` is 1 / sqrt(nope + n_rot), times the square of YaRN's temperature where a family has it (mscale_all_dim in
+ * arch_mla.c): once for the query, once for the key.
+ *
  * A piece of work is some heads of one run, the rows of one session. */
 #include <math.h>
 #include <string.h>
@@ -60,8 +63,6 @@ struct piece {
     int first, end, head, head_end;
     bool expanded;
 };
-
-static ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
 
 static struct sizes sizes_of(const struct model *m, const struct mixer *mixer)
 {
@@ -111,16 +112,14 @@ static size_t place(struct own *own, const struct sizes *s, const struct workspa
     return after(sum, states);
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 /* Room for products of up to ROW_BLOCK rows. */
 static void extend(struct mla_workspace *mla, const struct model *m, const struct weight *w)
 {
     size_t packed = (size_t)ROW_BLOCK * operand_bytes(w, 1, m->features);
-    mla->packed_bytes = larger(mla->packed_bytes, (packed + 127) & ~(size_t)63);
+    mla->packed_bytes = max_size(mla->packed_bytes, (packed + 127) & ~(size_t)63);
     for (int rows = 1; rows <= ROW_BLOCK; rows++) {
         size_t scratch = panel_kernel_choose(w->layout, rows, m->features)->scratch_bytes(w->k);
-        mla->scratch_bytes = larger(mla->scratch_bytes, (scratch + 127) & ~(size_t)63);
+        mla->scratch_bytes = max_size(mla->scratch_bytes, (scratch + 127) & ~(size_t)63);
     }
 }
 
@@ -141,7 +140,7 @@ void mla_carve(struct workspace *ws, const struct model *m, struct arena *arena)
     for (int l = 0; l < m->config.n_layers; l++) {
         if (m->layers[l].config->mixer.kind != MIX_MLA) continue;
         struct sizes s = sizes_of(m, &m->layers[l].config->mixer);
-        mla->own_floats = larger(mla->own_floats, place(NULL, &s, ws, NULL));
+        mla->own_floats = max_size(mla->own_floats, place(NULL, &s, ws, NULL));
     }
     mla->q_a = ARENA_TAKE(arena, float, (size_t)ws->max_rows *(size_t)mla->ld_q_a);
     mla->kv_a = ARENA_TAKE(arena, float, (size_t)ws->max_rows *(size_t)mla->ld_kv_a);
@@ -149,22 +148,6 @@ void mla_carve(struct workspace *ws, const struct model *m, struct arena *arena)
 }
 
 /* ---- projections and the cache ----------------------------------------------------------------------------------- */
-
-/* outputs[i] = weights[i] x for all rows; a barrier follows. */
-static void project(const struct pass *p, const struct weight *const *weights, float *const *outputs,
-                    const ptrdiff_t *strides, int n_weights, const float *x, ptrdiff_t ldx)
-{
-    struct operand operands[MAX_GROUP];
-    pack_group(p->m, p->ws, p->t, weights, n_weights, x, ldx, p->c->n_rows, operands);
-    if (p->c->n_rows > 1) team_barrier(p->t);
-    for (int i = 0; i < n_weights; i++) {
-        int begin, end;
-        team_range(p->t, weights[i]->n, weights[i]->layout->nr, &begin, &end);
-        if (begin < end)
-            product(outputs[i], strides[i], weights[i], &operands[i], begin, end, own_scratch(p->ws, p->t));
-        if (p->t->id == 0) p->ws->bytes_read += weight_bytes(weights[i]);
-    }
-}
 
 static void rotate(const struct pass *p, float *x, int position)
 {
@@ -200,14 +183,11 @@ static void prepare(const struct pass *p, const float *h)
     const struct weight *weights[2] = {has_latent ? q_a : q, &p->layer->mla.kv_a};
     float *outputs[2] = {has_latent ? ws->mla.q_a : ws->q, ws->mla.kv_a};
     ptrdiff_t strides[2] = {has_latent ? ws->mla.ld_q_a : ws->ld_q, ws->mla.ld_kv_a};
-    project(p, weights, outputs, strides, 2, h, ws->ld_hidden);
-    team_barrier(p->t);
+    project(p->m, ws, p->t, weights, 2, h, ws->ld_hidden, p->c->n_rows, outputs, strides);
     append(p);
     if (p->t->id == 0) team_reset_counters(p->t);
     team_barrier(p->t);
-    if (!has_latent) return;
-    project(p, &q, &ws->q, &ws->ld_q, 1, ws->mla.q_a, ws->mla.ld_q_a);
-    team_barrier(p->t);
+    if (has_latent) project(p->m, ws, p->t, &q, 1, ws->mla.q_a, ws->mla.ld_q_a, p->c->n_rows, &ws->q, &ws->ld_q);
 }
 
 /* ---- what both forms need ---------------------------------------------------------------------------------------- */
@@ -221,6 +201,8 @@ static void multiply(const struct pass *p, const struct weight *w, float *y, ptr
     product(y, ldy, w, &o, 0, w->n, p->own.scratch);
 }
 
+/* Calibration (engine/calibrate.c) counts how large each input of each matrix usually is. project() and
+ * project_branch() show it theirs; K_B^T and V_B are multiplied by one thread, which shows what it multiplies. */
 static void show(const struct pass *p, const struct bank *bank, int head, const float *x, ptrdiff_t ldx, int n)
 {
     const struct input_collector *c = p->ws->collector;
@@ -405,7 +387,8 @@ static void expanded(const struct pass *p, const struct piece *piece)
  *   absorbed   n * latent * (nope + v)  +  P * (latent + n_rot + latent)
  *   expanded   T * latent * (nope + v)  +  P * (nope + n_rot + v)
  *
- * A collector has to see what the matrices of the absorbed form read: they are the ones that GGUF files hold. */
+ * With a collector (calibration for a GGUF file) the form is the absorbed one, since K_B^T and V_B are the banks that
+ * such files hold and their inputs have to be seen. mla.force is for tests. */
 static bool is_expanded(const struct pass *p, int first, int end)
 {
     const struct sizes *s = &p->s;
@@ -466,14 +449,14 @@ static void do_piece(const struct pass *p, const struct piece *piece)
 static void account(const struct pass *p)
 {
     const struct mla_weights *w = &p->layer->mla;
-    bool used[2] = {false, false};
+    bool used[MLA_EXPANDED + 1] = {false};
     for (int first = 0, end; first < p->c->n_rows; first = end) {
         end = chunk_run_end(p->c, first);
-        used[is_expanded(p, first, end)] = true;
+        used[is_expanded(p, first, end) ? MLA_EXPANDED : MLA_ABSORBED] = true;
         for (int i = first; i < end; i++)
             p->ws->bytes_read += sizeof(float) * (uint64_t)p->s.width * (uint64_t)(p->c->rows[i].position + 1);
     }
-    const size_t keys = (used[0] ? w->k_b_t.stride : 0) + (used[1] ? w->k_b.stride : 0);
+    const size_t keys = (used[MLA_ABSORBED] ? w->k_b_t.stride : 0) + (used[MLA_EXPANDED] ? w->k_b.stride : 0);
     p->ws->bytes_read += (uint64_t)(keys + w->v_b.stride) * (uint64_t)p->mixer->n_heads;
 }
 
@@ -490,5 +473,5 @@ void attention_mla(const struct model *m, const struct layer *layer, int l, stru
     for (struct piece piece; find_piece(&p, team_next(t, 0), n_runs, &piece);) do_piece(&p, &piece);
     if (t->id == 0) account(&p);
     team_barrier(t);
-    project_output(m, layer, ws, c, t);
+    project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

@@ -114,15 +114,17 @@ static sluice_status find_text_config(struct key_source *s, struct failure *f)
     return config_wrong_value(f, CONFIG, "text_config", text, "an object");
 }
 
-/* What may stand there or beside it. */
-static struct meta text_or_top(const struct key_source *s, const char *name, char place[KEY_PLACE_BYTES])
+/* What may stand there or beside it, under any of its spellings. */
+static struct meta text_or_top(const struct key_source *s, const char *spellings, char place[KEY_PLACE_BYTES])
 {
-    struct meta value = config_key_value(s, name);
+    char name[64];
+    struct meta value = config_find_spelling(s, spellings, false, name, sizeof name);
     struct key_source top = *s;
     top.prefix = NULL;
-    bool at_top = config_is_absent(value);
+    bool at_top = value.kind == META_ABSENT;
+    if (at_top) value = config_find_spelling(&top, spellings, false, name, sizeof name);
     config_key_place(at_top ? &top : s, name, place);
-    return at_top ? config_key_value(&top, name) : value;
+    return value;
 }
 
 /* ---- per-layer lists --------------------------------------------------------------------------------------------- */
@@ -372,7 +374,8 @@ static sluice_status read_tied(struct model_config *c, const struct key_source *
 {
     char place[KEY_PLACE_BYTES];
     const struct archive *a = s->archive;
-    struct meta tied = text_or_top(s, "tie_word_embeddings", place);
+    const char *keys = c->arch->tied_keys ? c->arch->tied_keys : "tie_word_embeddings";
+    struct meta tied = text_or_top(s, keys, place);
     if (!config_is_absent(tied)) return config_bool(s->file, place, tied, &c->tied_embeddings, f);
     c->tied_embeddings = archive_n_tensors(a) > 0 && !archive_find(a, "lm_head.weight") &&
                          !archive_find(a, "language_model.lm_head.weight");
@@ -403,7 +406,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
         .n_kv_heads = "num_key_value_heads",
         .head_dim = "head_dim",
         .n_rot = "qk_rope_head_dim",
-        .top_k = "num_experts_per_tok",
+        .top_k = "num_experts_per_tok|experts_per_token|top_k_experts",
         .n_group = "n_group",
         .topk_group = "topk_group",
         .n_value_heads = "linear_num_value_heads",

@@ -161,7 +161,7 @@ struct model_config {
     int n_shared_experts, first_dense_layers, moe_layer_freq, n_group, topk_group;
     int scoring;        /* enum scoring */
     int topk_method;    /* a word of the file, by number: see the family's rules */
-    float routed_scale; /* GGUF: 0 means 1 */
+    float routed_scale; /* 0, in GGUF files only, means 1 */
     bool use_expert_bias; /* of GGUF: there are tensors of selection biases */
     bool moe_enabled;
     float swiglu_limit;

@@ -53,23 +53,31 @@ static sluice_status check_ordinary_heads(struct model_config *c, const struct k
     return SLUICE_OK;
 }
 
+/* Of models whose layers have experts; n_group is then what counts. */
 static sluice_status check_experts(const struct model_config *c, const struct key_source *s,
                                    const struct field_names *names, struct failure *f)
 {
-    char place[KEY_PLACE_BYTES];
+    char place[KEY_PLACE_BYTES], top_k[64];
+    bool by_two_best = false;
+    if (config_n_moe_layers(c) == 0) return SLUICE_OK;
+    config_find_spelling(s, names->top_k, false, top_k, sizeof top_k);
+    for (int l = 0; l < c->n_layers; l++) by_two_best |= c->layers[l].router.group_rank == GROUP_SUM_TOP2;
     if (c->top_k > c->n_experts)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected at most the number of experts, %d", s->file,
-                    config_key_place(s, names->top_k, place), c->top_k, c->n_experts);
-    if (c->n_group <= 1 || c->n_experts == 0) return SLUICE_OK;
+                    config_key_place(s, top_k, place), c->top_k, c->n_experts);
+    if (c->n_group <= 1) return SLUICE_OK;
     if (c->n_experts % c->n_group != 0)
         return fail(f, SLUICE_FORMAT, "%s: %s: %d groups do not divide %d experts", s->file,
                     config_key_place(s, names->n_group, place), c->n_group, c->n_experts);
+    if (by_two_best && c->n_experts == c->n_group)
+        return fail(f, SLUICE_FORMAT, "%s: %s: found %d groups of %d experts, expected at least 2 experts in each",
+                    s->file, config_key_place(s, names->n_group, place), c->n_group, c->n_experts);
     if (c->topk_group < 1 || c->topk_group > c->n_group)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected 1..%d groups", s->file,
                     config_key_place(s, names->topk_group, place), c->topk_group, c->n_group);
     if (c->top_k > c->topk_group * (c->n_experts / c->n_group))
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected at most the %d experts of %d groups", s->file,
-                    config_key_place(s, names->top_k, place), c->top_k, c->topk_group * (c->n_experts / c->n_group),
+                    config_key_place(s, top_k, place), c->top_k, c->topk_group * (c->n_experts / c->n_group),
                     c->topk_group);
     return SLUICE_OK;
 }
@@ -81,7 +89,6 @@ sluice_status config_check_fields(struct model_config *c, const struct key_sourc
     if (c->n_kv_heads == 0) c->n_kv_heads = c->n_heads;
     sluice_status status =
         c->kv_lora_rank > 0 ? check_latent_heads(c, s, names, f) : check_ordinary_heads(c, s, names, f);
-    if (!status) status = check_experts(c, s, names, f);
     if (!status && c->linear_key_heads > 0 && c->linear_value_heads % c->linear_key_heads != 0)
         status = fail(f, SLUICE_FORMAT, "%s: %s: %d value heads are not a multiple of %d key heads", s->file,
                       config_key_place(s, names->n_value_heads, place), c->linear_value_heads, c->linear_key_heads);
@@ -119,7 +126,8 @@ sluice_status config_layer_types(struct model_config *c, const struct key_source
 
 /* ---- after derive() ---------------------------------------------------------------------------------------------- */
 
-/* A family has the kinds of layers that its derive() makes; others that a list names it does not have. */
+/* A family has the kinds of layers that its derive() makes; others that a list names it does not have. Those with
+ * convolutions have no windows. */
 static sluice_status check_listed(const struct model_config *c, const struct key_source *s, const char *name, int l,
                                   struct failure *f)
 {
@@ -132,13 +140,15 @@ static sluice_status check_listed(const struct model_config *c, const struct key
     char place[KEY_PLACE_BYTES], element[64];
     enum listed_type listed = c->layers[l].listed;
     enum mixer_kind kind = c->layers[l].mixer.kind;
+    const bool slides = kind == MIX_GQA && c->conv_kernel == 0;
     bool fits = listed == LISTED_NONE || (listed == LISTED_FULL && !mixer_is_recurrent(&c->layers[l].mixer)) ||
-                (listed == LISTED_SLIDING && kind == MIX_GQA) || (listed == LISTED_LINEAR && kind == MIX_DELTA) ||
+                (listed == LISTED_SLIDING && slides) || (listed == LISTED_LINEAR && kind == MIX_DELTA) ||
                 (listed == LISTED_CONV && kind == MIX_CONV);
     snprintf(element, sizeof element, "%s[%d]", name, l);
     if (fits) return SLUICE_OK;
     return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found \"%s\", expected %s", s->file,
-                config_key_place(s, element, place), config_layer_words[listed], expected[kind]);
+                config_key_place(s, element, place), config_layer_words[listed],
+                kind == MIX_GQA && !slides ? "\"full_attention\"" : expected[kind]);
 }
 
 /* Heads that differ between layers are for families that have them. */
@@ -180,8 +190,6 @@ static const char *mixer_fault(const struct model_config *c, const struct mixer 
 static const char *router_fault(const struct router *r)
 {
     if (r->n_experts < 1 || r->top_k < 1 || r->top_k > r->n_experts) return "more experts chosen than there are";
-    if (r->n_group > 1 && r->group_rank == GROUP_SUM_TOP2 && r->n_experts / r->n_group < 2)
-        return "groups of one expert, of which the two best are asked for";
     return NULL;
 }
 
@@ -209,6 +217,7 @@ sluice_status config_check_layers(struct model_config *c, const struct key_sourc
         status = check_listed(c, s, names->layer_types, l, f);
         if (!status) status = check_overrides(c, s, l, f);
     }
+    if (!status) status = check_experts(c, s, names, f);
     for (int l = 0; !status && l < c->n_layers; l++) {
         const struct layer_config *layer = &c->layers[l];
         const char *fault = mixer_fault(c, &layer->mixer);

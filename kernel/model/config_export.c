@@ -129,7 +129,7 @@ static bool rope_has_keys(const struct model_config *c, enum rope_index i)
             r->mscale == r->mscale_all_dim && gguf_mscale((float)(0.1 * r->mscale_all_dim)) == r->mscale_all_dim;
     switch (r->scaling) {
     case ROPE_DEFAULT: return numbers && r->factor == 1;
-    case ROPE_LINEAR: return numbers && r->factor != 1;
+    case ROPE_LINEAR: return numbers && no_mscale && r->factor != 1;
     case ROPE_LLAMA3:
     case ROPE_PROPORTIONAL: return false;
     case ROPE_YARN:
@@ -168,8 +168,6 @@ static void put_yarn(struct gguf_writer *w, const struct model_config *c)
     put_number(w, c, "rope.scaling.original_context_length", (int)lround(r->original_context));
     gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_beta_fast"), (float)r->beta_fast);
     gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_beta_slow"), (float)r->beta_slow);
-    if (c->kv_lora_rank > 0 && r->mscale_all_dim > 0)
-        gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_log_multiplier"), (float)(0.1 * r->mscale_all_dim));
 }
 
 /* Readers multiply the magnitude that follows from the other keys by this one. Of latent attention they expect mscale
@@ -205,6 +203,8 @@ static void put_rope(struct gguf_writer *w, const struct model_config *c)
         gguf_put_f32(w, full_key(key, c, "rope.scaling.factor"), (float)r->factor);
     }
     if (r->scaling == ROPE_YARN) put_yarn(w, c);
+    if (c->kv_lora_rank > 0 && r->mscale_all_dim > 0)
+        gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_log_multiplier"), (float)(0.1 * r->mscale_all_dim));
     put_magnitude(w, c);
     put_sections(w, c);
     if (!rope_is_standard(c, ROPE_GLOBAL)) put_exact_rope(w, r, gguf_rope_prefixes[ROPE_GLOBAL]);

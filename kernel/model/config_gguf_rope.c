@@ -136,7 +136,6 @@ static sluice_status read_yarn(struct model_config *c, const struct key_source *
     if (!status) status = gguf_read_number(s, "rope.scaling.yarn_beta_fast", 1e-6, 1e6, &r->beta_fast, f);
     if (!status) status = gguf_read_number(s, "rope.scaling.yarn_beta_slow", 1e-6, 1e6, &r->beta_slow, f);
     if (!status) status = read_yarn_magnitude(r, s, f);
-    if (!status) status = read_log_multiplier(c, s, f);
     if (!status && r->beta_fast < r->beta_slow)
         status = fail(f, SLUICE_FORMAT, "%s: %s: found %g, expected at least beta_slow %g", s->file,
                       config_key_place(s, "rope.scaling.yarn_beta_fast", place), r->beta_fast, r->beta_slow);
@@ -170,6 +169,7 @@ static sluice_status read_standard(struct model_config *c, const struct key_sour
     if (times != 1) r->attention_factor = times;
     if (status || gguf_is_text(type, "none")) return status;
     status = read_factor(r, s, f);
+    if (!status) status = read_log_multiplier(c, s, f);
     if (status) return status;
 
     if (gguf_is_text(type, "yarn")) {

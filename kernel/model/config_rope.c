@@ -12,12 +12,13 @@ const char *const rope_scaling_names[] = {"default", "linear", "llama3", "yarn",
 /* One of a model's tables in the file. */
 struct rope_source {
     const struct key_source *keys;
-    struct meta object;                    /* may be absent */
-    const char *place;                     /* of the object */
-    const char *theta_name;                /* of the key that holds theta where the object does not */
-    double default_theta, default_partial; /* partial 0: nothing but 1 is implemented */
-    enum rope_scaling default_scaling;     /* without an object */
-    int width;                             /* elements of a head that would rotate if all of it did */
+    struct meta object;                     /* may be absent */
+    const char *place;                      /* of the object */
+    const char *theta_name;                 /* of the key that holds theta where the object does not */
+    double default_theta, default_partial;  /* partial 0: nothing but 1 is implemented */
+    const struct rope_config *default_rope; /* without an object; NULL: without scaling */
+    bool share_is_scaling;                  /* without scaling heads rotate as a whole, whatever default_partial says */
+    int width;                              /* elements of a head that would rotate if all of it did */
     int n_context;
 };
 
@@ -67,7 +68,6 @@ static sluice_status read_yarn(struct rope_config *r, const struct rope_source *
     if (!s) s = rope_number(source, "beta_slow", 1, 1e-6, 1e6, &r->beta_slow, f);
     if (!s) s = rope_number(source, "attention_factor", 0, 1e-6, 1e6, &r->attention_factor, f);
     if (!s) s = rope_number(source, "mscale", 0, 0, 1e6, &r->mscale, f);
-    if (!s) s = rope_number(source, "mscale_all_dim", 0, 0, 1e6, &r->mscale_all_dim, f);
     if (!s && r->beta_fast < r->beta_slow)
         s = fail(f, SLUICE_FORMAT, "%s: %s.beta_fast: found %g, expected at least beta_slow %g", source->keys->file,
                  source->place, r->beta_fast, r->beta_slow);
@@ -93,6 +93,7 @@ static sluice_status read_scaling(struct rope_config *r, const struct rope_sourc
 
     double no_factor = r->scaling == ROPE_PROPORTIONAL ? 1 : NAN;
     sluice_status s = rope_number(source, "factor", no_factor, 1e-6, 1e6, &r->factor, f);
+    if (!s) s = rope_number(source, "mscale_all_dim", 0, 0, 1e6, &r->mscale_all_dim, f); /* latent attention: of any */
     if (s || r->scaling == ROPE_LINEAR || r->scaling == ROPE_PROPORTIONAL) return s;
     /* transformers takes the model's context where the original is not stated */
     s = rope_number(source, "original_max_position_embeddings", source->n_context, 1, MAX_CONTEXT, &r->original_context,
@@ -108,8 +109,8 @@ static sluice_status read_partial(struct rope_config *r, const struct rope_sourc
     const char *file = source->keys->file;
     char places[2][KEY_PLACE_BYTES + 64], expected[96];
     struct meta values[2] = {meta_member(source->object, name), config_key_value(source->keys, name)};
-    bool is_share = source->default_partial > 0; /* where the object is there, proportional scaling has no default */
-    bool usual = is_share && (r->scaling != ROPE_PROPORTIONAL || config_is_absent(source->object));
+    bool is_share = source->default_partial > 0 && !(source->share_is_scaling && r->scaling == ROPE_DEFAULT);
+    bool usual = is_share && (!source->share_is_scaling || config_is_absent(source->object));
     double partial = usual ? source->default_partial : 1;
     snprintf(places[0], sizeof places[0], "%s.%s", source->place, name);
     config_key_place(source->keys, name, places[1]);
@@ -151,7 +152,7 @@ static sluice_status read_table(struct rope_config *r, const struct rope_source 
     if (!config_is_absent(source->object) && source->object.kind != META_OBJECT)
         return config_wrong_value(f, source->keys->file, source->place, source->object, "an object or null");
     *r = (struct rope_config){.scaling = ROPE_DEFAULT, .factor = 1};
-    if (config_is_absent(source->object)) r->scaling = source->default_scaling;
+    if (config_is_absent(source->object) && source->default_rope) *r = *source->default_rope;
     sluice_status s = read_theta(r, source, f);
     if (!s) s = read_scaling(r, source, f);
     return s ? s : read_partial(r, source, f);
@@ -212,7 +213,8 @@ sluice_status config_read_rope(struct model_config *c, const struct key_source *
         .theta_name = "rope_theta",
         .default_theta = c->arch->default_theta,
         .default_partial = c->arch->default_partial,
-        .default_scaling = c->arch->default_scaling,
+        .default_rope = c->arch->default_rope,
+        .share_is_scaling = c->arch->default_rope != NULL,
         .width = config_rope_width(c, ROPE_GLOBAL),
         .n_context = c->n_context,
     };
@@ -224,7 +226,7 @@ sluice_status config_read_rope(struct model_config *c, const struct key_source *
         sliding.theta_name = "rope_local_base_freq";
         sliding.default_theta = c->arch->default_local_theta;
         sliding.default_partial = c->arch->default_partial > 0 ? 1 : 0;
-        sliding.default_scaling = ROPE_DEFAULT;
+        sliding.default_rope = NULL;
         sliding.width = config_rope_width(c, ROPE_LOCAL);
         status = read_table(&c->rope[ROPE_LOCAL], &sliding, f);
     }

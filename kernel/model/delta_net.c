@@ -40,8 +40,6 @@
 #include "model/recurrent.h"
 
 static int max_int(int a, int b) { return a > b ? a : b; }
-static ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 double delta_log_decay(float rate, float x)
 {
@@ -195,7 +193,7 @@ void delta_chunk(const struct ops *ops, const struct delta_rows *r, float *own)
     struct weight w = pack_matrix(&b, r->k, r->ld, n, keys, features);
     multiply(&b, b.kk, DELTA_CHUNK, r->k, r->ld, n, &w, features);
     multiply(&b, b.qk, DELTA_CHUNK, r->q, r->ld, n, &w, features);
-    w = pack_matrix(&b, r->state, keys, values, keys, features);
+    w = pack_matrix(&b, r->state, keys, values, keys, features); /* rows are the columns of S, so x w^T is x S */
     multiply(&b, b.u, ld_values, r->k, r->ld, n, &w, features);
     multiply(&b, b.qs, ld_values, r->q, r->ld, n, &w, features);
 
@@ -221,8 +219,8 @@ void delta_chunk(const struct ops *ops, const struct delta_rows *r, float *own)
 
 /* ---- the block --------------------------------------------------------------------------------------------------- */
 
-static void project(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                    const float *h, struct thread *t)
+static void project_input(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
+                          const float *h, struct thread *t)
 {
     const struct recurrent_workspace *r = &ws->recurrent;
     const struct delta_weights *d = &layer->delta;
@@ -230,16 +228,18 @@ static void project(const struct model *m, const struct layer *layer, struct wor
     const struct weight *weights[4] = {&d->qkv, &d->z, fused ? &d->ba : &d->b, &d->a};
     float *y[4] = {r->in, r->z, r->ba, r->ba + pad16(layer->config->mixer.n_value_heads)};
     const ptrdiff_t ld[4] = {r->ld_in, r->ld_z, r->ld_ba, r->ld_ba};
-    project_input(m, ws, c, h, weights, fused ? 3 : 4, y, ld, t);
+    project(m, ws, t, weights, fused ? 3 : 4, h, ws->ld_hidden, c->n_rows, y, ld);
 }
 
-/* Convolution, silu, and length 1 for one head: of the queries, the keys or the values. */
+/* Convolution, silu, and length 1 for one head of the convolution's channels, which are those of all queries, then of
+ * all keys, then of all values. */
 static void prepare(const struct layer *layer, int l, struct workspace *ws, const struct piece *p, float *scratch)
 {
     const struct mixer *mixer = &layer->config->mixer;
-    const int n_queries = mixer->n_key_heads, value_head = p->part - 2 * n_queries, head_dim = mixer->head_dim;
+    const int n_queries = mixer->n_key_heads, head_dim = mixer->head_dim;
+    const int conv_head = p->part, value_head = conv_head - 2 * n_queries;
     const int width = value_head < 0 ? head_dim : mixer->v_head_dim;
-    const int at = value_head < 0 ? p->part * head_dim : 2 * n_queries * head_dim + value_head * width;
+    const int at = value_head < 0 ? conv_head * head_dim : 2 * n_queries * head_dim + value_head * width;
     const struct conv conv = {
         .x = ws->recurrent.in + p->first * ws->recurrent.ld_in + at,
         .ldx = ws->recurrent.ld_in,
@@ -255,7 +255,7 @@ static void prepare(const struct layer *layer, int l, struct workspace *ws, cons
         float *x = conv.x + i * conv.ldx;
         ws->ops.silu(x, width);
         if (value_head < 0) ws->ops.l2_norm(x, x, width, 1e-6f);
-        if (p->part < n_queries) ws->ops.scale(x, 1.0f / sqrtf((float)width), width);
+        if (conv_head < n_queries) ws->ops.scale(x, 1.0f / sqrtf((float)width), width);
     }
 }
 
@@ -264,35 +264,38 @@ static void weigh(const struct layer *layer, const struct workspace *ws, const s
                   float *decay, float *beta)
 {
     const struct mixer *mixer = &layer->config->mixer;
+    const int value_head = p->part;
     const int group = mixer->n_value_heads / mixer->n_key_heads;
-    const ptrdiff_t b_at = mixer->fused_ba ? key_head * 2 * group + i : p->part;
-    const ptrdiff_t a_at = mixer->fused_ba ? b_at + group : pad16(mixer->n_value_heads) + p->part;
+    const ptrdiff_t b_at = mixer->fused_ba ? key_head * 2 * group + i : value_head;
+    const ptrdiff_t a_at = mixer->fused_ba ? b_at + group : pad16(mixer->n_value_heads) + value_head;
     for (int row = p->first; row < p->end; row++) {
         const float *ba = ws->recurrent.ba + row * ws->recurrent.ld_ba;
-        const float rate = layer->delta.rate[p->part];
-        *decay++ = (float)exp(delta_log_decay(rate, ba[a_at] + layer->delta.dt_bias[p->part]));
+        const float rate = layer->delta.rate[value_head];
+        *decay++ = (float)exp(delta_log_decay(rate, ba[a_at] + layer->delta.dt_bias[value_head]));
         *beta++ = (float)(1 / (1 + exp(-(double)ba[b_at])));
     }
 }
 
+/* The rule for one value head. */
 static void run_head(const struct model *m, const struct layer *layer, int l, struct workspace *ws,
                      const struct piece *p, float *own)
 {
     const struct mixer *mixer = &layer->config->mixer;
     const int n_keys = mixer->n_key_heads, group = mixer->n_value_heads / n_keys, values = mixer->v_head_dim;
-    const int key_head = mixer->value_heads_tiled ? p->part % n_keys : p->part / group;
-    const int i = mixer->value_heads_tiled ? p->part / n_keys : p->part % group;
+    const int value_head = p->part;
+    const int key_head = mixer->value_heads_tiled ? value_head % n_keys : value_head / group;
+    const int i = mixer->value_heads_tiled ? value_head / n_keys : value_head % group;
     const float *in = ws->recurrent.in + p->first * ws->recurrent.ld_in;
     float *decay = own, *beta = own + pad16(ws->max_rows),
-          *mixed = ws->mixed + p->first * ws->ld_mixed + p->part * values;
+          *mixed = ws->mixed + p->first * ws->ld_mixed + value_head * values;
     float *chunk = beta + pad16(ws->max_rows);
     const struct delta_rows all = {
         .q = in + key_head * mixer->head_dim,
         .k = in + (n_keys + key_head) * mixer->head_dim,
-        .v = in + 2 * n_keys * mixer->head_dim + p->part * values,
+        .v = in + 2 * n_keys * mixer->head_dim + value_head * values,
         .ld = ws->recurrent.ld_in,
         .state = p->chunk->rows[p->first].cache->layers[l].matrix +
-                 (size_t)p->part * (size_t)mixer->head_dim * (size_t)values,
+                 (size_t)value_head * (size_t)mixer->head_dim * (size_t)values,
         .ld_out = ws->ld_mixed,
         .head_dim = mixer->head_dim,
         .v_head_dim = values,
@@ -314,7 +317,7 @@ static void run_head(const struct model *m, const struct layer *layer, int l, st
     }
     for (int row = p->first; row < p->end; row++, mixed += ws->ld_mixed) {
         ws->ops.rms_norm(mixed, mixed, layer->delta.norm, values, m->config.rms_norm_eps);
-        ws->ops.silu_mul(mixed, ws->recurrent.z + row * ws->recurrent.ld_z + p->part * values, mixed, values);
+        ws->ops.silu_mul(mixed, ws->recurrent.z + row * ws->recurrent.ld_z + value_head * values, mixed, values);
     }
 }
 
@@ -323,7 +326,7 @@ void delta_net(const struct model *m, const struct layer *layer, int l, struct w
 {
     const struct mixer *mixer = &layer->config->mixer;
     float *own = ws->recurrent.own + (size_t)t->id * ws->recurrent.own_floats;
-    project(m, layer, ws, c, h, t);
+    project_input(m, layer, ws, c, h, t);
     for (struct piece p = piece_first(c, 2 * mixer->n_key_heads + mixer->n_value_heads, t); p.left > 0; piece_next(&p))
         prepare(layer, l, ws, &p, own);
     team_barrier(t);
@@ -334,5 +337,5 @@ void delta_net(const struct model *m, const struct layer *layer, int l, struct w
             ws->bytes_read += sizeof(float) * (uint64_t)mixer->n_value_heads * (uint64_t)mixer->head_dim *
                               (uint64_t)mixer->v_head_dim;
     team_barrier(t);
-    project_output(m, layer, ws, c, t);
+    project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

@@ -230,9 +230,25 @@ int chunk_run_end(const struct chunk *c, int first)
     return end;
 }
 
+void project_branch(const struct model *m, const struct layer *layer, const struct weight *w, const float *x,
+                    ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t)
+{
+    struct operand o;
+    int begin, end;
+    pack_group(m, ws, t, &w, 1, x, ldx, c->n_rows, &o);
+    if (c->n_rows > 1) team_barrier(t);
+    team_range(t, w->n, w->layout->nr, &begin, &end);
+    if (begin < end) {
+        product(ws->branch, ws->ld_hidden, w, &o, begin, end, own_scratch(ws, t));
+        add_branch(layer, ws, c->n_rows, begin, end);
+    }
+    if (t->id == 0) ws->bytes_read += weight_bytes(w);
+    team_barrier(t);
+}
+
 void add_branch(const struct layer *layer, struct workspace *ws, int n_rows, int begin, int end)
 {
-    if (layer->config->post_norms) return;
+    if (layer->config->post_norms) return; /* add_normed_branch() needs whole rows: it adds them after the block */
     for (int i = 0; i < n_rows; i++)
         ws->ops.add(ws->x + i * ws->ld_hidden + begin, ws->branch + i * ws->ld_hidden + begin, end - begin);
 }

@@ -55,9 +55,10 @@ void delta_net(const struct model *m, const struct layer *layer, int l, struct w
                const float *h, struct thread *t);
 void short_conv(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
                 const float *h, struct thread *t);
-/* ws->branch = layer->o * ws->mixed, the last step of every mixer. */
-void project_output(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                    struct thread *t);
+/* ws->branch = w x for the rows x [n_rows, ldx], which are complete (a barrier is behind them): the last step of every
+ * mixer, where w is layer->o and x is ws->mixed, and of mlp. */
+void project_branch(const struct model *m, const struct layer *layer, const struct weight *w, const float *x,
+                    ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t);
 void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
          struct thread *t);
 /* router_h: what the router reads, usually h. */

@@ -14,7 +14,7 @@ void mlp(const struct model *m, const struct layer *layer, struct workspace *ws,
          struct thread *t)
 {
     const struct mlp_weights *w = &layer->dense;
-    const struct weight *first[2] = {&w->gate, &w->up}, *second[1] = {&w->down};
+    const struct weight *first[2] = {&w->gate, &w->up};
     struct operand o[2];
     int begin, end;
 
@@ -28,15 +28,7 @@ void mlp(const struct model *m, const struct layer *layer, struct workspace *ws,
             activate(&layer->config->ffn, &ws->ops, ws->gate + i * ws->ld_mlp + begin, ws->up + i * ws->ld_mlp + begin,
                      end - begin);
     }
+    if (t->id == 0) ws->bytes_read += weight_bytes(&w->gate) + weight_bytes(&w->up);
     team_barrier(t);
-
-    pack_group(m, ws, t, second, 1, ws->gate, ws->ld_mlp, c->n_rows, o);
-    if (c->n_rows > 1) team_barrier(t);
-    team_range(t, w->down.n, w->down.layout->nr, &begin, &end);
-    if (begin < end) {
-        product(ws->branch, ws->ld_hidden, &w->down, &o[0], begin, end, own_scratch(ws, t));
-        add_branch(layer, ws, c->n_rows, begin, end);
-    }
-    if (t->id == 0) ws->bytes_read += weight_bytes(&w->gate) + weight_bytes(&w->up) + weight_bytes(&w->down);
-    team_barrier(t);
+    project_branch(m, layer, &w->down, ws->gate, ws->ld_mlp, ws, c, t);
 }

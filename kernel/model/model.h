@@ -99,7 +99,8 @@ sluice_status model_bind(struct model *m, const struct archive *a, struct team *
                          struct failure *f);
 void model_free(struct model *m);
 /* The type that a matrix of k inputs has after loading as `load_as`. What routes keeps its type, and so do rows that no
- * blocks of about that size fit, and blocks that would become larger. Embedding and head become Q6_K at least: an error there meets every token. */
+ * blocks of about that size fit, and blocks that would become larger. Embedding and head become Q6_K at least: an error
+ * there meets every token. */
 enum dtype model_load_type(enum tensor_role role, enum dtype file, int k, enum dtype load_as);
 
 static inline struct weight bank_weight(const struct bank *bank, int i)

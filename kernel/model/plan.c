@@ -395,70 +395,90 @@ static struct row_order rotated_order(const struct model_config *c, const struct
     return (struct row_order){0};
 }
 
+/* A bank in slices: matrix i [n, k] is slice i, or some rows of it, or (transposed) some columns. */
+static struct placement place_slices(enum tensor_transform transform, int bank, int n, int k)
+{
+    struct placement at = {.slices = bank, .rows = n, .columns = k, .count = bank};
+    if (transform == SLICE_FIRST_HALF || transform == SLICE_SECOND_HALF || transform == SLICE_EVEN_ROWS ||
+        transform == SLICE_ODD_ROWS)
+        at.rows = 2 * n;
+    if (transform == SLICE_COLUMNS || transform == SLICE_EVEN_COLUMNS || transform == SLICE_ODD_COLUMNS ||
+        transform == HEADS_TRANSPOSED) {
+        at.rows = k;
+        at.columns = n;
+        at.transposed = true;
+    }
+    if (transform == SLICE_EVEN_COLUMNS || transform == SLICE_ODD_COLUMNS) at.columns = 2 * n;
+    if (transform == SLICE_SECOND_HALF) at.first = n;
+    if (transform == SLICE_EVEN_ROWS || transform == SLICE_EVEN_COLUMNS) at.order = strided(2, 1, 0);
+    if (transform == SLICE_ODD_ROWS || transform == SLICE_ODD_COLUMNS) at.order = strided(2, 1, 1);
+    return at;
+}
+
+/* Per head its keys' rows, then its values'. */
+static struct placement place_keys_values(enum tensor_transform transform, const struct mixer *m, int nope, int n,
+                                          int k)
+{
+    const bool transposed = transform == HEAD_KEYS_TRANSPOSED;
+    const int distance = nope + m->v_head_dim;
+    return (struct placement){
+        .rows = m->n_heads * distance,
+        .columns = transposed ? n : k,
+        .count = m->n_heads,
+        .first = transform == HEAD_VALUES ? nope : 0,
+        .distance = distance,
+        .transposed = transposed,
+    };
+}
+
+/* Per key head a group of rows: its query, its key, its value heads, their z. */
+static struct placement place_grouped(enum tensor_transform transform, const struct mixer *m, int k)
+{
+    const int values = m->n_value_heads / m->n_key_heads * m->v_head_dim; /* rows per key head */
+    const int keys = 2 * m->head_dim, group = keys + 2 * values;
+    struct placement at = {.rows = m->n_key_heads * group, .columns = k};
+    if (transform == GROUPED_QKV)
+        at.order = (struct row_order){ORDER_GROUPED, group, values, m->head_dim, m->n_key_heads};
+    else
+        at.order = strided(group, values, keys + values);
+    return at;
+}
+
 static struct placement place(const struct planner *p, const struct tensor_rule *rule, const struct layer_config *lc)
 {
     const struct mixer *m = &lc->mixer;
     const int n = size_of(p->config, lc, rule->n), k = size_of(p->config, lc, rule->k);
-    const int nope = m->head_dim - p->config->rope[m->rope].n_rot;
-    const int per_key_head = m->n_key_heads > 0 ? m->n_value_heads / m->n_key_heads : 0;
-    const int group = 2 * m->head_dim + 2 * per_key_head * m->v_head_dim; /* rows per key head of a fused qkvz */
-    const int bank = is_of_heads(rule->role) ? m->n_heads : lc->router.n_experts;
-    const struct placement whole = {.rows = n, .columns = k}, slices = {bank, n, k, .count = bank};
-    struct placement at = whole;
+    struct placement at = {.rows = n, .columns = k}; /* the tensor is the matrix */
     switch (rule->transform) {
     case COPY:
     case FLAT:
     case CONV:
     case PAIRS_TO_HALVES: at.order = rotated_order(p->config, lc, rule, p->is_gguf); break;
-    case ADD_ONE: at.value = VALUE_ADD_ONE; break;
-    case NEGATIVE_EXP: at.value = VALUE_NEGATIVE_EXP; break;
     case STACK_EXPERTS: break;
+    case ADD_ONE: at.value = VALUE_ADD_ONE; break;
+    case TILED_NEGATIVE_EXP: at.order = tiled(m, 0, n / m->n_value_heads); /* fall through */
+    case NEGATIVE_EXP: at.value = VALUE_NEGATIVE_EXP; break;
+    case TILED_ROWS: at.order = tiled(m, 0, n / m->n_value_heads); break;
+    case TILED_CONV:
+    case TILED_QKV: at.order = tiled(m, 2 * m->n_key_heads * m->head_dim, m->v_head_dim); break;
+    case TILED_COLUMNS: at.columns_order = tiled(m, 0, m->v_head_dim); break;
     case SLICE_EXPERTS:
-    case HEADS: at = slices; break;
     case SLICE_FIRST_HALF:
     case SLICE_SECOND_HALF:
     case SLICE_EVEN_ROWS:
     case SLICE_ODD_ROWS:
-        at = slices;
-        at.rows = 2 * n;
-        if (rule->transform == SLICE_SECOND_HALF) at.first = n;
-        if (rule->transform == SLICE_EVEN_ROWS) at.order = strided(2, 1, 0);
-        if (rule->transform == SLICE_ODD_ROWS) at.order = strided(2, 1, 1);
-        break;
     case SLICE_COLUMNS:
     case SLICE_EVEN_COLUMNS:
-    case SLICE_ODD_COLUMNS:
-    case HEADS_TRANSPOSED:
-        at = (struct placement){bank, k, n, .count = bank, .transposed = true};
-        if (rule->transform == SLICE_EVEN_COLUMNS) at.order = strided(2, 1, 0);
-        if (rule->transform == SLICE_ODD_COLUMNS) at.order = strided(2, 1, 1);
-        if (at.order.kind == ORDER_STRIDED) at.columns = 2 * n;
-        break;
+    case SLICE_ODD_COLUMNS: return place_slices(rule->transform, lc->router.n_experts, n, k);
+    case HEADS:
+    case HEADS_TRANSPOSED: return place_slices(rule->transform, m->n_heads, n, k);
     case HEAD_KEYS:
     case HEAD_VALUES:
     case HEAD_KEYS_TRANSPOSED:
-        at.distance = nope + m->v_head_dim;
-        at.rows = m->n_heads * at.distance;
-        at.count = m->n_heads;
-        at.first = rule->transform == HEAD_VALUES ? nope : 0;
-        at.transposed = rule->transform == HEAD_KEYS_TRANSPOSED;
-        if (at.transposed) at.columns = n;
-        break;
+        return place_keys_values(rule->transform, m, m->head_dim - p->config->rope[m->rope].n_rot, n, k);
     case GROUPED_QKV:
-        at.rows = m->n_key_heads * group;
-        at.order = (struct row_order){ORDER_GROUPED, group, per_key_head * m->v_head_dim, m->head_dim, m->n_key_heads};
-        break;
-    case GROUPED_Z:
-        at.rows = m->n_key_heads * group;
-        at.order = strided(group, per_key_head * m->v_head_dim, 2 * m->head_dim + per_key_head * m->v_head_dim);
-        break;
-    case TILED_CONV:
-    case TILED_QKV: at.order = tiled(m, 2 * m->n_key_heads * m->head_dim, m->v_head_dim); break;
-    case TILED_NEGATIVE_EXP:
-    case TILED_ROWS: at.order = tiled(m, 0, n / m->n_value_heads); break;
-    case TILED_COLUMNS: at.columns_order = tiled(m, 0, m->v_head_dim); break;
+    case GROUPED_Z: return place_grouped(rule->transform, m, k);
     }
-    if (rule->transform == TILED_NEGATIVE_EXP) at.value = VALUE_NEGATIVE_EXP;
     return at;
 }
 

@@ -82,3 +82,18 @@ void pack_group(const struct model *m, struct workspace *ws, struct thread *t, c
         operand_pack(&operands[i], x, ldx, NULL, begin, end);
     }
 }
+
+void project(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
+             int n_weights, const float *x, ptrdiff_t ldx, int n_rows, float *const *y, const ptrdiff_t *ldy)
+{
+    struct operand operands[MAX_GROUP];
+    pack_group(m, ws, t, weights, n_weights, x, ldx, n_rows, operands);
+    if (n_rows > 1) team_barrier(t);
+    for (int i = 0; i < n_weights; i++) {
+        int begin, end;
+        team_range(t, weights[i]->n, weights[i]->layout->nr, &begin, &end);
+        if (begin < end) product(y[i], ldy[i], weights[i], &operands[i], begin, end, own_scratch(ws, t));
+        if (t->id == 0) ws->bytes_read += weight_bytes(weights[i]);
+    }
+    team_barrier(t);
+}

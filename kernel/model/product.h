@@ -45,6 +45,11 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
 void pack_group(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
                 int n_weights, const float *x, ptrdiff_t ldx, int n_rows, struct operand *operands);
 
+/* y[i] = weights[i] x, [n_rows, ldy[i]], for at most MAX_GROUP weights. SPMD: the team shares the outputs; ends with a
+ * barrier. `x` as above. */
+void project(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
+             int n_weights, const float *x, ptrdiff_t ldx, int n_rows, float *const *y, const ptrdiff_t *ldy);
+
 /* Outputs per piece of work that covers the same rows of a and b: ROW_TILE, or a whole panel where one is wider. */
 static inline int tile_rows(const struct weight *a, const struct weight *b)
 {

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-static ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-
 static void wider(ptrdiff_t *ld, int n)
 {
     if (pad16(n) > *ld) *ld = pad16(n);
@@ -65,22 +62,6 @@ void piece_next(struct piece *p)
     p->left--;
     p->part++;
     settle(p);
-}
-
-void project_input(const struct model *m, struct workspace *ws, const struct chunk *c, const float *h,
-                   const struct weight *const *weights, int n_weights, float *const *y, const ptrdiff_t *ld,
-                   struct thread *t)
-{
-    struct operand operands[MAX_GROUP];
-    pack_group(m, ws, t, weights, n_weights, h, ws->ld_hidden, c->n_rows, operands);
-    if (c->n_rows > 1) team_barrier(t);
-    for (int i = 0; i < n_weights; i++) {
-        int begin, end;
-        team_range(t, weights[i]->n, weights[i]->layout->nr, &begin, &end);
-        if (begin < end) product(y[i], ld[i], weights[i], &operands[i], begin, end, own_scratch(ws, t));
-        if (t->id == 0) ws->bytes_read += weight_bytes(weights[i]);
-    }
-    team_barrier(t);
 }
 
 /* The input at row i - back, which may lie before row 0. */

@@ -18,12 +18,6 @@ struct piece {
 struct piece piece_first(const struct chunk *c, int n_parts, const struct thread *t);
 void piece_next(struct piece *p);
 
-/* Several products of the same rows h [n_rows, ld_hidden], as attention does them: y[i] is [n_rows, ld[i]]. Ends with a
- * barrier. */
-void project_input(const struct model *m, struct workspace *ws, const struct chunk *c, const float *h,
-                   const struct weight *const *weights, int n_weights, float *const *y, const ptrdiff_t *ld,
-                   struct thread *t);
-
 /* `width` channels of a causal depth-wise convolution, in place, on rows that follow each other:
  *     x[i] becomes sum over j of taps[j] * x[i - (n_taps - 1) + j]
  * What comes before row 0 is in `tail` [n_taps - 1], oldest first, which receives the last inputs. */

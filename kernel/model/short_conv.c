@@ -47,9 +47,9 @@ void short_conv(const struct model *m, const struct layer *layer, int l, struct 
     const struct weight *weights[] = {&layer->conv_in};
     const int n_parts = (m->config.hidden_size + CHANNELS - 1) / CHANNELS;
     float *own = ws->recurrent.own + (size_t)t->id * ws->recurrent.own_floats;
-    project_input(m, ws, c, h, weights, 1, &ws->recurrent.in, &ws->recurrent.ld_in, t);
+    project(m, ws, t, weights, 1, h, ws->ld_hidden, c->n_rows, &ws->recurrent.in, &ws->recurrent.ld_in);
     for (struct piece p = piece_first(c, n_parts, t); p.left > 0; piece_next(&p))
         mix_channels(m, layer, l, ws, &p, own);
     team_barrier(t);
-    project_output(m, layer, ws, c, t);
+    project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

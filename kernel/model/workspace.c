@@ -2,9 +2,6 @@
 
 #include "model/product.h"
 
-static ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-
 /* The widest of everything, over all layers. */
 struct extent {
     int q, kv, v, mixed, mlp, act, shared_act, experts, top_k, group, head_dim;

@@ -19,6 +19,10 @@ enum {
     MAX_GROUP = 4,   /* weights that read the same input: router, shared gate, shared up, shared switch */
 };
 
+/* The stride of rows of n floats. */
+static inline ptrdiff_t pad16(int n) { return ((ptrdiff_t)n + 15) / 16 * 16; }
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
 /* Which experts the rows of a pass use. Slots are (row, expert) pairs sorted by expert, then row. */
 struct routing {
     float *scores;      /* [max_rows, padded n_experts] probabilities of all experts */
@@ -52,7 +56,8 @@ struct mla_workspace {
     float *kv_a; /* [max_rows, ld_kv_a] latent of keys and values, then the rotated part */
     float *own;  /* [n_threads, own_floats] one piece of work */
     size_t own_floats, packed_bytes, scratch_bytes; /* the last two: of one product, in own */
-    enum { MLA_BY_COUNT, MLA_ABSORBED, MLA_EXPANDED } force; /* tests choose the form */
+    /* The form that attention takes. MLA_BY_COUNT, 0, is what every session has; tests compare the two others. */
+    enum mla_form { MLA_BY_COUNT, MLA_ABSORBED, MLA_EXPANDED } force;
 };
 
 /* Buffers of Gated DeltaNet (delta_net.c) and short convolutions (short_conv.c), which never run at the same time. */

@@ -1109,7 +1109,7 @@ Test(calibrate, threads_do_not_matter)
     static const enum tensor_role roles[] = {ROLE_Q, ROLE_O, ROLE_EXPERT_GATE, ROLE_EXPERT_DOWN, ROLE_HEAD};
     struct test_folder t;
     struct witness w;
-    char path[600], one[600], two[600], plain[600];
+    char path[600];
     folder_create(&t);
     write_with_tokenizer(&t, calibrated, path);
     struct importance *a = collect(path, 1, 16, &w), *b = collect(path, 2, 16, &w);
@@ -1127,7 +1127,18 @@ Test(calibrate, threads_do_not_matter)
     cr_expect_geq(n_compared, 5);
     importance_free(&a);
     importance_free(&b);
+    folder_remove(&t);
+}
 
+/* A calibrated file is the same for any number of threads, and by way of an exact GGUF file: names, keys, order of
+ * rows, importance of experts. Without the importance the bytes are others if the model has rows of whole blocks. */
+static void expect_calibrated_files(const char *checkpoint, bool has_blocks)
+{
+    struct test_folder t;
+    struct witness w;
+    char path[600], one[600], two[600], plain[600];
+    folder_create(&t);
+    write_with_tokenizer(&t, checkpoint, path);
     snprintf(one, sizeof one, "%s/1.gguf", t.path);
     snprintf(two, sizeof two, "%s/2.gguf", t.path);
     snprintf(plain, sizeof plain, "%s/0.gguf", t.path);
@@ -1142,7 +1153,6 @@ Test(calibrate, threads_do_not_matter)
     cr_assert_eq(sluice_quantize(path, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
     expect_same_bytes(one, two);
 
-    /* The way through an exact GGUF file gives the same file: names, keys, order of rows, importance of experts. */
     remove(one);
     quantize(path, plain, "f32");
     cr_assert_eq(sluice_quantize(plain, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
@@ -1152,8 +1162,19 @@ Test(calibrate, threads_do_not_matter)
     cr_assert_eq(sluice_quantize(plain, one, &o, NULL, &error), SLUICE_OK, "%s", error.text);
     size_t n, m;
     char *weighted = read_whole(two, &n), *unweighted = read_whole(one, &m);
-    cr_expect(n == m && memcmp(weighted, unweighted, n) != 0, "the importance matrix changes nothing");
+    cr_expect_eq(n, m);
+    cr_expect_eq(n == m && memcmp(weighted, unweighted, n) != 0, has_blocks, "%s: what the importance changes",
+                 checkpoint);
     free(weighted);
     free(unweighted);
     folder_remove(&t);
+}
+
+Test(calibrate, files_of_every_kind_of_layer)
+{
+    expect_calibrated_files("qwen3-moe-hub-bf16", true);
+    expect_calibrated_files("qwen3_5-hub-bf16", true);
+    expect_calibrated_files("moonlight-hub-bf16", true);
+    expect_calibrated_files("gemma4-wrapped-hub", true);
+    expect_calibrated_files("lfm2-hub-bf16", false);
 }

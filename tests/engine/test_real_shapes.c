@@ -13,7 +13,7 @@
 #include "folder.h"
 #include "sluice/sluice.h"
 
-enum { N_MODELS = 23, MAX_NAME = 256 };
+enum { N_MODELS = 25, MAX_NAME = 256 };
 
 static size_t bytes_of(const char *dtype) { return strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "BF16") == 0 ? 2 : 1; }
 

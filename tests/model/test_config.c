@@ -545,7 +545,7 @@ static bool spelling(const char *spellings, int i, const char *format, char out[
 
 /* Keys without which some family does not do, and of which others have no use. */
 #define ALL_FAMILIES \
-    {"num_key_value_heads", "4"}, { "hidden_act", "null" }
+    {"num_key_value_heads", "4"}, {"hidden_act", "null"}, { "hidden_size_per_layer_input", "0" }
 
 Test(config, each_family_is_found_by_any_of_its_names)
 {

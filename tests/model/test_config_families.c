@@ -68,8 +68,11 @@ static void refused(sluice_status status, const char *line, const struct edit *e
 #define LATENT            {"kv_lora_rank", "20"}, {"q_lora_rank", "null"}, {"qk_nope_head_dim", "10"}, LATENT_HEADS
 #define LATENT_HEADS \
     {"qk_rope_head_dim", "6"}, { "v_head_dim", "12" }
+#define SLIDING_LAYERS "[\"sliding_attention\",\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]"
 #define NO_GROUPS \
     {"n_group", "1"}, { "topk_group", "1" }
+
+#define GLM FAMILY("Glm4MoeLiteForCausalLM"), KV("4"), {"n_routed_experts", "8"}, LATENT
 
 /* ---- objects in objects ------------------------------------------------------------------------------------------ */
 
@@ -158,6 +161,34 @@ Test(config_families, tokens_and_ties_may_stand_beside_text_config)
     write_text_config("", "\"tie_word_embeddings\":true,");
     cr_assert_eq((int)read_folder(), (int)SLUICE_OK, "%s", failure.text);
     cr_expect(config.tied_embeddings);
+    config_free(&config);
+}
+
+Test(config_families, a_tie_may_have_another_name)
+{
+    static const char *const families[] = {"[\"Lfm2ForCausalLM\"]", "[\"Lfm2MoeForCausalLM\"]"};
+    for (int i = 0; i < 2; i++) {
+        ACCEPTED({"architectures", families[i]}, {"tie_embedding", "true"}, {"tie_word_embeddings", "false"});
+        cr_expect(config.tied_embeddings);
+        config_free(&config);
+        ACCEPTED({"architectures", families[i]}, {"tie_embedding", "false"}, {"tie_word_embeddings", "true"});
+        cr_expect(!config.tied_embeddings);
+        config_free(&config);
+        ACCEPTED({"architectures", families[i]}, {"tie_embedding", NULL}, {"tie_word_embeddings", "true"});
+        cr_expect(config.tied_embeddings);
+        config_free(&config);
+    }
+    MALFORMED("tie_embedding: found 1, expected true or false", FAMILY("Lfm2ForCausalLM"), {"tie_embedding", "1"});
+    ACCEPTED({"tie_embedding", "true"}, {"tie_word_embeddings", "false"});
+    cr_expect(!config.tied_embeddings, "other families do not know it");
+    config_free(&config);
+}
+
+Test(config_families, the_cap_on_logits_of_gemma_3)
+{
+    ACCEPTED(GEMMA3, {"final_logit_softcapping", "20"}, {"attn_logit_softcapping", "null"});
+    cr_expect_eq(config.final_softcap, 20.0f);
+    cr_expect_eq(config.layers[0].mixer.softcap, 0.0f);
     config_free(&config);
 }
 
@@ -252,6 +283,16 @@ Test(config_families, a_part_of_each_head_rotates)
               {"partial_rotary_factor", "0.2"});
     MALFORMED("partial_rotary_factor: found 1.5, expected a number in 1e-06..1", FAMILY("Qwen3NextForCausalLM"),
               {"partial_rotary_factor", "1.5"});
+    static const char *const by_default[] = {"[\"Qwen3NextForCausalLM\"]", "[\"Qwen3_5ForCausalLM\"]",
+                                             "[\"Qwen3_5MoeForCausalLM\"]"};
+    for (int i = 0; i < 3; i++) {
+        ACCEPTED({"architectures", by_default[i]}, {"head_dim", "24"});
+        expect_rope(ROPE_GLOBAL, ROPE_DEFAULT, 1e4, 1, 6);
+        config_free(&config);
+        ACCEPTED({"architectures", by_default[i]}, {"head_dim", "24"}, {"rope_parameters", "{\"rope_theta\":7}"});
+        expect_rope(ROPE_GLOBAL, ROPE_DEFAULT, 7, 1, 6);
+        config_free(&config);
+    }
     UNSUPPORTED("partial_rotary_factor: found 0.5, expected 1", {"partial_rotary_factor", "0.5"});
     UNSUPPORTED("partial_rotary_factor: found 0.5, expected 1", DEEPSEEK("V3"), NO_GROUPS,
                 {"partial_rotary_factor", "0.5"});
@@ -272,6 +313,33 @@ Test(config_families, proportional_rotation)
     expect_rope(ROPE_GLOBAL, ROPE_PROPORTIONAL, 1e4, 2, 16);
     cr_expect_eq(config.rope[ROPE_GLOBAL].partial, 1, "as transformers, not the share that is usual without an object");
     config_free(&config);
+    ACCEPTED(GEMMA4, {"global_head_dim", "16"}, {"rope_theta", NULL});
+    expect_rope(ROPE_GLOBAL, ROPE_PROPORTIONAL, 1e6, 1, 16);
+    cr_expect_eq(config.rope[ROPE_GLOBAL].partial, 0.25);
+    expect_rope(ROPE_LOCAL, ROPE_DEFAULT, 1e4, 1, 8);
+    config_free(&config);
+    ACCEPTED(GEMMA4, {"global_head_dim", "16"}, MAP("{\"rope_type\":\"default\"}", "{}"));
+    expect_rope(ROPE_GLOBAL, ROPE_DEFAULT, 1e4, 1, 16);
+    config_free(&config);
+    UNSUPPORTED("rope_parameters.full_attention.partial_rotary_factor: found 0.25, expected 1", GEMMA4,
+                {"global_head_dim", "16"}, MAP("{\"rope_type\":\"default\",\"partial_rotary_factor\":0.25}", "{}"));
+}
+
+Test(config_families, a_family_may_be_scaled_where_the_file_says_nothing)
+{
+    static const char *const said[] = {NULL, "null"};
+    for (int i = 0; i < 2; i++) {
+        ACCEPTED(FAMILY("GptOssForCausalLM"), {"rope_theta", NULL}, {"rope_scaling", said[i]});
+        const struct rope_config *r = &config.rope[ROPE_GLOBAL];
+        expect_rope(ROPE_GLOBAL, ROPE_YARN, 150000, 32, 8);
+        cr_expect(r->original_context == 4096 && r->beta_fast == 32 && r->beta_slow == 1 && !r->truncate);
+        cr_expect_float_eq(rope_magnitude(r), 1.34657359, 1e-8); /* 0.1 ln 32 + 1 */
+        cr_expect_eq(config.n_context, 131072);
+        config_free(&config);
+    }
+    ACCEPTED(FAMILY("GptOssForCausalLM"), {"rope_parameters", "{\"rope_theta\":7}"});
+    expect_rope(ROPE_GLOBAL, ROPE_DEFAULT, 7, 1, 8);
+    config_free(&config);
 }
 
 Test(config_families, the_temperature_of_yarn_is_read_where_scores_have_it)
@@ -284,6 +352,22 @@ Test(config_families, the_temperature_of_yarn_is_read_where_scores_have_it)
     /* m = 0.1 * 0.707 * ln 40 + 1 = 1.2608038; m^2 / sqrt(16) */
     cr_expect_float_eq(config.layers[0].mixer.scale, 0.397406565f, 1e-6f);
     cr_expect_eq(config.n_context, 640);
+    config_free(&config);
+}
+
+Test(config_families, scores_have_a_temperature_with_any_scaling)
+{
+    static const char linear[] = "{\"type\":\"linear\",\"factor\":40,\"mscale_all_dim\":0.707}";
+    ACCEPTED(DEEPSEEK("V2"), {"rope_scaling", linear});
+    expect_rope(ROPE_GLOBAL, ROPE_LINEAR, 1e4, 40, 6);
+    cr_expect_eq(rope_magnitude(&config.rope[ROPE_GLOBAL]), 1);
+    cr_expect_float_eq(config.layers[0].mixer.scale, 0.397406565f, 1e-6f);
+    config_free(&config);
+    ACCEPTED(DEEPSEEK("V3"), NO_GROUPS, {"rope_scaling", linear});
+    cr_expect_float_eq(config.layers[0].mixer.scale, 0.397406565f, 1e-6f);
+    config_free(&config);
+    ACCEPTED(DEEPSEEK("V3"), NO_GROUPS, {"rope_scaling", "{\"type\":\"default\",\"mscale_all_dim\":0.707}"});
+    cr_expect_eq(config.layers[0].mixer.scale, 0.25f);
     config_free(&config);
 }
 
@@ -380,13 +464,49 @@ Test(config_families, groups_of_experts)
     MALFORMED("topk_group: found 5, expected 1..4 groups", DEEPSEEK("V3"), {"n_group", "4"}, {"topk_group", "5"});
     MALFORMED("num_experts_per_tok: found 5, expected at most the 4 experts of 2 groups", DEEPSEEK("V3"),
               {"n_group", "4"}, {"topk_group", "2"}, {"num_experts_per_tok", "5"});
-    MALFORMED("layer 3: found groups of one expert, of which the two best are asked for, expected what can be computed",
-              DEEPSEEK("V3"), {"n_group", "8"}, {"topk_group", "4"});
+    MALFORMED("n_group: found 8 groups of 8 experts, expected at least 2 experts in each", DEEPSEEK("V3"),
+              {"n_group", "8"}, {"topk_group", "4"});
+    ACCEPTED(DEEPSEEK("V2"), {"n_group", "8"}, {"topk_group", "4"}, {"topk_method", "\"group_limited_greedy\""});
+    cr_expect_eq(config.layers[3].router.n_group, 8, "where the best expert of each group counts");
+    config_free(&config);
+}
+
+Test(config_families, the_number_of_chosen_experts_has_a_name_of_its_own)
+{
+#define GEMMA4_EXPERTS(n, chosen) \
+    {"num_experts", n}, {"num_experts_per_tok", NULL}, {"top_k_experts", chosen}, {"moe_intermediate_size", "16"}
+    MALFORMED("top_k_experts: found 3, expected at most the number of experts, 2", GEMMA4, GEMMA4_EXPERTS("2", "3"),
+              {"enable_moe_block", "true"});
+    MALFORMED("experts_per_token: found 9, expected at most the number of experts, 8", FAMILY("GptOssForCausalLM"),
+              {"num_experts_per_tok", NULL}, {"experts_per_token", "9"});
+    ACCEPTED(GEMMA4, GEMMA4_EXPERTS("2", "3"), {"enable_moe_block", "false"});
+    cr_expect_eq(config_n_moe_layers(&config), 0);
+    config_free(&config);
+    ACCEPTED({"mlp_only_layers", "[0,1,2,3]"}, {"num_experts", "1"});
+    cr_expect_eq(config_n_moe_layers(&config), 0, "nor does the number count where no layer has experts");
+    config_free(&config);
+}
+
+Test(config_families, how_weights_of_experts_are_scaled)
+{
+#define NO_SCALE "routed_scaling_factor: found 0, expected a number in 1e-06..1e+06"
+#define LFM2_MOE FAMILY("Lfm2MoeForCausalLM"), {"full_attn_idxs", "[1,3]"}, {"num_dense_layers", "1"}
+    MALFORMED(NO_SCALE, DEEPSEEK("V2"), {"routed_scaling_factor", "0"});
+    MALFORMED(NO_SCALE, DEEPSEEK("V3"), NO_GROUPS, {"routed_scaling_factor", "0"});
+    MALFORMED(NO_SCALE, GLM, {"routed_scaling_factor", "0"});
+    MALFORMED(NO_SCALE, LFM2_MOE, {"routed_scaling_factor", "0"});
+    ACCEPTED(LFM2_MOE, {"routed_scaling_factor", "0.5"});
+    cr_expect_eq(config.layers[1].router.scale, 0.5f);
+    cr_expect_eq(config.layers[1].router.normalise_eps, 1e-6f);
+    config_free(&config);
+    ACCEPTED(DEEPSEEK("V3"), NO_GROUPS);
+    cr_expect_eq(config.layers[3].router.scale, 2.5f);
+    cr_expect_eq(config.layers[3].router.normalise_eps, 1e-20f);
+    config_free(&config);
 }
 
 Test(config_families, dense_layers_may_be_listed)
 {
-#define GLM FAMILY("Glm4MoeLiteForCausalLM"), KV("4"), {"n_routed_experts", "8"}, LATENT
     ACCEPTED(GLM, {"mlp_layer_types", "[\"dense\",\"sparse\",\"dense\",\"sparse\"]"});
     for (int l = 0; l < 4; l++) cr_expect_eq(ffn_has_experts(&config.layers[l].ffn), l % 2 == 1, "layer %d", l);
     cr_expect_eq(config.first_dense_layers, 1);
@@ -407,8 +527,12 @@ Test(config_families, full_attn_idxs_are_the_layers_that_are_not_convolutions)
     ACCEPTED(LFM2, {"full_attn_idxs", "[1,3]"}, {"layer_types", "[\"conv\",\"conv\",\"full_attention\",\"conv\"]"});
     for (int l = 0; l < 4; l++) cr_expect_eq((int)config.layers[l].mixer.kind, (int)(l == 2 ? MIX_GQA : MIX_CONV));
     config_free(&config);
-    UNSUPPORTED("layer_types[1]: found \"linear_attention\", expected \"full_attention\" or \"sliding_attention\"",
-                LFM2, {"layer_types", "[\"conv\",\"linear_attention\",\"full_attention\",\"conv\"]"});
+    UNSUPPORTED("layer_types[1]: found \"linear_attention\", expected \"full_attention\"", LFM2,
+                {"layer_types", "[\"conv\",\"linear_attention\",\"full_attention\",\"conv\"]"});
+    UNSUPPORTED("layer_types[2]: found \"sliding_attention\", expected \"full_attention\"", LFM2,
+                {"layer_types", "[\"conv\",\"conv\",\"sliding_attention\",\"conv\"]"});
+    UNSUPPORTED("layer_types[0]: found \"sliding_attention\", expected \"full_attention\"",
+                FAMILY("Lfm2MoeForCausalLM"), {"layer_types", SLIDING_LAYERS});
 }
 
 Test(config_families, linear_attention)
@@ -423,9 +547,14 @@ Test(config_families, linear_attention)
     config_free(&config);
     MALFORMED("linear_num_value_heads: 5 value heads are not a multiple of 2 key heads", FAMILY("Qwen3NextForCausalLM"),
               {"linear_num_key_heads", "2"}, {"linear_num_value_heads", "5"});
-    UNSUPPORTED("layer_types[0]: found \"conv\", expected \"full_attention\" or \"sliding_attention\"",
-                FAMILY("Qwen3NextForCausalLM"),
+    UNSUPPORTED("layer_types[0]: found \"conv\", expected \"full_attention\"", FAMILY("Qwen3NextForCausalLM"),
                 {"layer_types", "[\"conv\",\"full_attention\",\"full_attention\",\"full_attention\"]"});
+    UNSUPPORTED("layer_types[0]: found \"sliding_attention\", expected \"full_attention\"",
+                FAMILY("Qwen3NextForCausalLM"), {"layer_types", SLIDING_LAYERS});
+    UNSUPPORTED("layer_types[0]: found \"sliding_attention\", expected \"full_attention\"",
+                FAMILY("Qwen3_5ForCausalLM"), {"layer_types", SLIDING_LAYERS});
+    UNSUPPORTED("layer_types[0]: found \"sliding_attention\", expected \"full_attention\"",
+                FAMILY("Qwen3_5MoeForCausalLM"), {"layer_types", SLIDING_LAYERS});
 }
 
 /* ---- refused by name --------------------------------------------------------------------------------------------- */
@@ -435,6 +564,9 @@ Test(config_families, what_is_not_implemented_is_refused_by_name)
     UNSUPPORTED("num_kv_shared_layers: found 20, expected 0 (not supported)", GEMMA4, {"num_kv_shared_layers", "20"});
     UNSUPPORTED("hidden_size_per_layer_input: found 256, expected 0 (not supported)", FAMILY("Gemma4ForCausalLM"), GELU,
                 {"hidden_size_per_layer_input", "256"});
+    MALFORMED("hidden_size_per_layer_input: missing", FAMILY("Gemma4ForCausalLM"), GELU);
+    UNSUPPORTED("attn_logit_softcapping: found 50, expected 0 (not supported)", GEMMA3,
+                {"attn_logit_softcapping", "50"});
     UNSUPPORTED("conv_bias: found true, expected false (not supported)", LFM2, {"conv_bias", "true"});
     UNSUPPORTED("conv_bias: found \"no\", expected 0 (not supported)", LFM2, {"conv_bias", "\"no\""});
     UNSUPPORTED("attention_bias: found true, expected false (not supported)", DEEPSEEK("V3"), NO_GROUPS,

@@ -895,6 +895,7 @@ Test(config_gguf, what_the_standard_cannot_say_survives)
         "\"mscale_all_dim\":0.5}",
         "{\"type\":\"yarn\",\"factor\":40,\"original_max_position_embeddings\":4,\"mscale_all_dim\":0.70710678}",
         "{\"type\":\"yarn\",\"factor\":40,\"original_max_position_embeddings\":4,\"attention_factor\":0.9}",
+        "{\"type\":\"linear\",\"factor\":40,\"mscale_all_dim\":0.707}",
         "null",
     };
     for (size_t i = 0; i < sizeof yarns / sizeof *yarns; i++) {

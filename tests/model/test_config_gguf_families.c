@@ -60,7 +60,11 @@ static void refused(sluice_status status, const char *arch, const char *line, co
     {"@expert_count", "u", "8"}, {"@expert_used_count", "u", "2"}, { "@expert_feed_forward_length", "u", "16" }
 /* 4 heads of 10 + 6 elements, values of 12, a latent of 20 */
 #define LATENT \
-    EXPERTS, {"@attention.kv_lora_rank", "u", "20"}, { "@rope.dimension_count", "u", "6" }
+    EXPERTS, SHARED("2"), {"@attention.kv_lora_rank", "u", "20"}, { "@rope.dimension_count", "u", "6" }
+#define SHARED(n)                      \
+    {                                  \
+        "@expert_shared_count", "u", n \
+    }
 #define LAYOUT_A {"@attention.head_count_kv", "u", "4"}, {"@attention.key_length", "u", "16"}, VALUES_A
 #define VALUES_A                             \
     {                                        \
@@ -159,12 +163,12 @@ Test(config_gguf_families, latent_attention_in_both_layouts)
     MALFORMED("deepseek2", "attention.head_count_kv\": found 2, expected one for each of 4 heads", LATENT, LENGTHS_B);
     MALFORMED("deepseek2", "attention.key_length\": missing", LATENT);
     MALFORMED("deepseek2", "attention.value_length_mla\": missing", LATENT, {"@attention.key_length_mla", "u", "16"});
-    MALFORMED("deepseek2", "rope.dimension_count\": missing", EXPERTS, {"@attention.kv_lora_rank", "u", "20"},
-              LAYOUT_A);
+    MALFORMED("deepseek2", "rope.dimension_count\": missing", EXPERTS, SHARED("0"),
+              {"@attention.kv_lora_rank", "u", "20"}, LAYOUT_A);
     MALFORMED("deepseek2", "rope.dimension_count\": found 6, expected less than the head dimension, 6", LATENT,
               {"@attention.key_length", "u", "6"}, VALUES_A, {"@attention.head_count_kv", "u", "4"});
-    MALFORMED("deepseek2", "rope.dimension_count\": found 7, expected an even number in 2..1024", EXPERTS, LAYOUT_A,
-              {"@attention.kv_lora_rank", "u", "20"}, {"@rope.dimension_count", "u", "7"});
+    MALFORMED("deepseek2", "rope.dimension_count\": found 7, expected an even number in 2..1024", EXPERTS, SHARED("0"),
+              LAYOUT_A, {"@attention.kv_lora_rank", "u", "20"}, {"@rope.dimension_count", "u", "7"});
     UNSUPPORTED("deepseek2", "attention.key_length\": found 24, expected 26, the length of the cache", LATENT, VALUES_B,
                 LENGTHS_B, {"@attention.head_count_kv", "u", "1"}, {"@attention.key_length", "u", "24"});
     UNSUPPORTED("deepseek2", "attention.value_length\": found 12, expected 20, the length of the latent", LATENT,
@@ -188,6 +192,11 @@ Test(config_gguf_families, the_temperature_of_latent_attention)
     ACCEPTED("deepseek2", LATENT, LAYOUT_B, YARN("0"));
     cr_expect_float_eq(rope_magnitude(&config.rope[0]), 1.368887945, 1e-9);
     config_free(&config);
+    ACCEPTED("deepseek2", LATENT, LAYOUT_B, {"@rope.scaling.type", "str", "linear"},
+             {"@rope.scaling.factor", "f", "40"}, {"@rope.scaling.yarn_log_multiplier", "f", "0.0707"});
+    cr_expect_eq((int)config.rope[0].scaling, (int)ROPE_LINEAR);
+    cr_expect_float_eq(config.layers[0].mixer.scale, 0.397406565f, 1e-6f);
+    config_free(&config);
     MALFORMED("deepseek2", "rope.scaling.yarn_log_multiplier\": found -1, expected a number in 0..100000", LATENT,
               LAYOUT_B, YARN("-1"));
 }
@@ -196,8 +205,7 @@ Test(config_gguf_families, scores_of_deepseek2)
 {
     ACCEPTED("deepseek2", LATENT, LAYOUT_B, {"@expert_gating_func", "u", "2"}, {"@expert_weights_scale", "f", "2.5"},
              {"@expert_group_count", "u", "4"}, {"@expert_group_used_count", "u", "2"},
-             {"@expert_weights_norm", "bool", "true"}, {"@leading_dense_block_count", "u", "1"},
-             {"@expert_shared_count", "u", "2"});
+             {"@expert_weights_norm", "bool", "true"}, {"@leading_dense_block_count", "u", "1"});
     const struct layer_config *layer = &config.layers[1];
     cr_expect_eq((int)layer->router.score, (int)SCORE_SIGMOID);
     cr_expect(layer->router.n_group == 4 && layer->router.topk_group == 2 && layer->router.normalise);
@@ -216,6 +224,17 @@ Test(config_gguf_families, scores_of_deepseek2)
              {"sluice.dense_layers", "is", "0,2"});
     for (int l = 0; l < 4; l++) cr_expect_eq(ffn_has_experts(&config.layers[l].ffn), l % 2 == 1, "layer %d", l);
     config_free(&config);
+    ACCEPTED("deepseek2", LATENT, LAYOUT_B, {"@expert_gating_func", "u", "1"},
+             {"blk.2.exp_probs_b.bias", "tensor", ""});
+    cr_expect_eq((int)config.layers[1].router.score, (int)SCORE_SOFTMAX);
+    cr_expect(config.layers[1].router.selection_bias, "a tensor that is there counts");
+    config_free(&config);
+    ACCEPTED("deepseek2", LATENT, LAYOUT_B, {"@expert_gating_func", "u", "1"}, {"@expert_weights_scale", "f", "0"});
+    cr_expect(!config.layers[1].router.selection_bias);
+    cr_expect_eq(config.layers[1].router.scale, 1.0f);
+    config_free(&config);
+    MALFORMED("deepseek2", "expert_shared_count\": missing", EXPERTS, LAYOUT_B, {"@attention.kv_lora_rank", "u", "20"},
+              {"@rope.dimension_count", "u", "6"});
     MALFORMED("deepseek2", "expert_group_count\": 3 groups do not divide 8 experts", LATENT, LAYOUT_B,
               {"@expert_group_count", "u", "3"}, {"@expert_group_used_count", "u", "1"});
     MALFORMED("deepseek2", "expert_group_used_count\": found 5, expected 1..4 groups", LATENT, LAYOUT_B,
@@ -232,6 +251,27 @@ static void expect_local(enum rope_scaling scaling, double theta, double factor,
     cr_expect_eq(r->n_rot, n_rot);
     cr_expect(!r->has_divisors);
     config_free(&config);
+}
+
+/* With heads of 64 the ramp goes from pair 8.09 to pair 17.40, and rounded from 8 to 18: pair 12 tells. */
+Test(config_gguf_families, the_ramp_of_gpt_oss_is_not_rounded)
+{
+    static const struct {
+        const char *arch;
+        bool truncate;
+        double frequency; /* 150000^(-24 / 64) (1 - ramp + ramp / 32) */
+    } rows[] = {{"gpt-oss", false, 0.006794959}, {"qwen3moe", true, 0.007015714}};
+    for (int i = 0; i < 2; i++) {
+        float cosine[2 * 32], sine[2 * 32];
+        ACCEPTED(rows[i].arch, EXPERTS, {"@attention.key_length", "u", "64"}, {"@rope.freq_base", "f", "150000"},
+                 {"@rope.scaling.type", "str", "yarn"}, {"@rope.scaling.factor", "f", "32"},
+                 {"@rope.scaling.original_context_length", "u", "4096"});
+        cr_expect_eq(config.rope[ROPE_GLOBAL].truncate, rows[i].truncate, "%s", rows[i].arch);
+        rope_table(&config.rope[ROPE_GLOBAL], 2, cosine, sine);
+        double angle = atan2((double)sine[32 + 12], (double)cosine[32 + 12]);
+        cr_expect_float_eq(angle, rows[i].frequency, 1e-8, "%s: %.9g", rows[i].arch, angle);
+        config_free(&config);
+    }
 }
 
 Test(config_gguf_families, the_table_of_sliding_layers)
@@ -363,6 +403,14 @@ Test(config_gguf_families, keys_of_other_families_are_refused)
     UNSUPPORTED("llama", "full_attention_interval\": found 4, expected 0 or 1", {"@full_attention_interval", "u", "4"});
     UNSUPPORTED("llama", "shortconv.l_cache\": found 3, expected 0", {"@shortconv.l_cache", "u", "3"});
     UNSUPPORTED("llama", "ssm.state_size\": found 64, expected 0", {"@ssm.state_size", "u", "64"});
+    UNSUPPORTED("llama", "attention.temperature_scale\": found 0.5, expected 0",
+                {"@attention.temperature_scale", "f", "0.5"});
+    UNSUPPORTED("deepseek2", "attention.temperature_length\": found 8192, expected 0", LATENT, LAYOUT_B,
+                {"@attention.temperature_length", "u", "8192"});
+    UNSUPPORTED("qwen3", "attention.clamp_kqv\": found 8, expected 0", {"@attention.clamp_kqv", "f", "8"});
+    UNSUPPORTED("gpt-oss", "attention.output_scale\": found 0.5, expected 0 or 1", EXPERTS,
+                {"@attention.output_scale", "f", "0.5"});
+    UNSUPPORTED("gemma3", "attn_logit_softcapping\": found 50, expected 0", {"@attn_logit_softcapping", "f", "50"});
     UNSUPPORTED("gemma", "attn_logit_softcapping\": found 50, expected 0", {"@attn_logit_softcapping", "f", "50"});
     UNSUPPORTED("qwen3moe", "swiglu_clamp_exp\": found 7, expected 0", EXPERTS, {"@swiglu_clamp_exp", "f", "7"});
     ACCEPTED("gemma2", {"@attn_logit_softcapping", "f", "40"}, {"@final_logit_softcapping", "f", "20"});
@@ -522,7 +570,8 @@ Test(config_gguf_families, what_other_programs_lack)
         const char *refused, *ignored;
     } rows[] = {
         {{FAMILY("Lfm2MoeForCausalLM"), {"full_attn_idxs", "[1,3]"}, {"num_dense_layers", "1"}}, "", ""},
-        {{FAMILY("GptOssForCausalLM"), {"sliding_window", "5"}}, "", ""},
+        {{FAMILY("GptOssForCausalLM"), {"sliding_window", "5"}}, "", "parameters of YaRN"},
+        {{FAMILY("GptOssForCausalLM"), {"rope_parameters", "{\"rope_theta\":150000}"}}, "", ""},
         {{FAMILY("MistralForCausalLM"), {"sliding_window", "5"}}, "", "the sliding window"},
         {{FAMILY("Qwen3NextForCausalLM")}, "", ""},
         {{FAMILY("Qwen3NextForCausalLM"),

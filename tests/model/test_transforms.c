@@ -489,6 +489,50 @@ static void expect_transposes(int n_heads)
     }
 }
 
+/* A tensor of the heads has a dimension of its own for them, or (ik_llama.cpp) has them one below the other. */
+Test(transforms, heads_one_below_the_other)
+{
+    static const struct {
+        int n_dims;
+        uint64_t shape[4];
+        const char *line;
+    } hostile[] = {
+        {2, {5, 2}, "tensor \"k_b\": shape [5,2], expected [6,2]"},
+        {2, {7, 2}, "tensor \"k_b\": shape [7,2], expected [6,2]"},
+        {2, {2, 6}, "tensor \"k_b\": shape [2,6], expected [6,2]"},
+        {2, {3, 4}, "tensor \"k_b\": shape [3,4], expected [6,2]"},
+        {1, {12}, "tensor \"k_b\": shape [12], expected [2,3,2]"},
+        {3, {6, 1, 2}, "tensor \"k_b\": shape [6,1,2], expected [2,3,2]"},
+        {3, {2, 2, 3}, "tensor \"k_b\": shape [2,2,3], expected [2,3,2]"},
+        {4, {1, 2, 3, 2}, "tensor \"k_b\": shape [1,2,3,2], expected [2,3,2]"},
+    };
+    latent(2, 2, 2, 2, 3);
+    add_rule(ROLE_K_B, "k_b", SIZE_NOPE, SIZE_KV_LORA, NEED_MLA, HEADS_TRANSPOSED);
+    add_rule(ROLE_K_B_T, "k_b", SIZE_KV_LORA, SIZE_NOPE, NEED_MLA, HEADS);
+    add_rule(ROLE_V_B, "v_b", SIZE_V_HEAD, SIZE_KV_LORA, NEED_MLA, HEADS);
+    for (int flat = 0; flat < 2; flat++) {
+        add_numbered("k_b", "F32", flat ? SHAPE(6, 2) : SHAPE(2, 3, 2));
+        add_numbered("v_b", "BF16", flat ? SHAPE(4, 3) : SHAPE(2, 2, 3));
+        must_plan();
+        EXPECT(ROLE_K_B_T, 0, 3, 2, 0, 1, 2, 3, 4, 5);
+        EXPECT(ROLE_K_B_T, 1, 3, 2, 6, 7, 8, 9, 10, 11);
+        EXPECT(ROLE_K_B, 0, 2, 3, 0, 2, 4, 1, 3, 5);
+        EXPECT(ROLE_K_B, 1, 2, 3, 6, 8, 10, 7, 9, 11);
+        EXPECT(ROLE_V_B, 0, 2, 3, 0, 1, 2, 3, 4, 5);
+        EXPECT(ROLE_V_B, 1, 2, 3, 6, 7, 8, 9, 10, 11);
+        cr_expect_eq(rows_file_bytes(rows_of(ROLE_V_B, 1)), 12u);
+        drop_all();
+    }
+    add_bytes("k_b", "F32", SHAPE(6, 2), NULL, 0);
+    add_bytes("v_b", "F32", SHAPE(3, 4), NULL, 0);
+    refused(SLUICE_FORMAT, "tensor \"v_b\": shape [3,4], expected [4,3]");
+    for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+        tensors[0].n_dims = hostile[i].n_dims;
+        memcpy(tensors[0].shape, hostile[i].shape, sizeof hostile[i].shape);
+        refused(SLUICE_FORMAT, hostile[i].line);
+    }
+}
+
 /* Per head 96 + 64 rows: tiles of 128 cross heads, and cross from keys to values. */
 Test(transforms, fp8_heads)
 {

@@ -145,6 +145,11 @@ MODELS = {
     "gemma-2-2b": gemma2(2304, 26, 9216, 8, 4, 256, 256),
     "gemma-2-9b": gemma2(3584, 42, 14336, 16, 8, 256, 256),
     "gemma-2-27b": gemma2(4608, 46, 36864, 32, 16, 128, 144),
+    "gemma-3-270m": dict(GEMMA3, architectures=["Gemma3ForCausalLM"], hidden_size=640, num_hidden_layers=18,
+                         intermediate_size=2048, num_attention_heads=4, num_key_value_heads=1, sliding_window=512,
+                         vocab_size=262144, max_position_embeddings=32768, rope_scaling=None,
+                         sliding_window_pattern=None, eos_token_id=1,
+                         layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 3),
     "gemma-3-1b": dict(GEMMA3, architectures=["Gemma3ForCausalLM"], hidden_size=1152, num_hidden_layers=26,
                        intermediate_size=6912, num_attention_heads=4, num_key_value_heads=1, sliding_window=512,
                        vocab_size=262144, max_position_embeddings=32768, rope_scaling=None, eos_token_id=[1, 106]),
@@ -181,6 +186,13 @@ MODELS = {
     "qwen3.5-35b-a3b": dict(  # and 3.6
         architectures=["Qwen3_5MoeForConditionalGeneration"], model_type="qwen3_5_moe", text_config=QWEN35,
         vision_config={"model_type": "qwen3_5_moe_vision"}, tie_word_embeddings=False),
+    "qwen3.5-27b": dict(
+        architectures=["Qwen3_5ForConditionalGeneration"], model_type="qwen3_5", tie_word_embeddings=False,
+        vision_config={"model_type": "qwen3_5_vision"},
+        text_config=dict(
+            {key: value for key, value in QWEN35.items() if "expert" not in key and key != "moe_intermediate_size"},
+            model_type="qwen3_5_text", hidden_size=5120, num_hidden_layers=64, intermediate_size=17408,
+            num_attention_heads=24, num_key_value_heads=4, linear_num_value_heads=48, layer_types=QWEN_LAYERS * 16)),
     "lfm2-8b-a1b": dict(LFM2, num_hidden_layers=24, num_experts=32, moe_intermediate_size=1792, intermediate_size=7168,
                         vocab_size=65536, rope_theta=1000000.0, layer_types=lfm2_layers(24, (2, 6, 10, 14, 18, 21))),
     "lfm2.5-8b-a1b": dict(LFM2, num_hidden_layers=24, num_experts=32, moe_intermediate_size=1792, intermediate_size=7168,

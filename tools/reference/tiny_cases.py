@@ -473,4 +473,10 @@ CASES = [
          "dense, no width adjustment, conv_L_cache 2, layer_types full, conv, 3 heads over 3, eps 1e-2",
          small(36, 3, 3, intermediate_size=34, block_auto_adjust_ff_dim=False, conv_L_cache=2, norm_eps=1e-2,
                **mixers("fc"), **rope(theta=500.0))),
+    # --- later cases: a case's number is its seed
+    Case("qwen3_5-v5-f32", "qwen3_5_text", "v5", "f32",
+         "dense, 2 key and 6 value heads, conv kernel 3, 3 heads of 12 over 1, rotary 0.5, tied, eps 1e-2",
+         small(28, 3, 1, layers=3, head_dim=12, intermediate_size=34, tie_word_embeddings=True, rms_norm_eps=1e-2,
+               **delta(2, 6, 6, 10) | {"linear_conv_kernel_dim": 3}, **mixers("lfl"),
+               **rope(theta=10000.0, partial_rotary_factor=0.5))),
 ]
