@@ -64,6 +64,11 @@ def kl(truth, model):
     return (np.exp(truth) * (truth - model)).sum(-1)
 
 
+def processor():
+    return next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+                 if line.startswith("model name")), platform.machine())
+
+
 class Sluice:
     def __init__(self, program, threads):
         self.program, self.threads = str(program), str(threads)
@@ -294,10 +299,8 @@ class Rows:
 
     def write(self, path):
         import llama_cpp
-        processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-                          if line.startswith("model name")), platform.machine())
         with open(path, "w", newline="", encoding="utf-8") as f:
-            f.write(f"# compare_llama_cpp.py: llama-cpp-python {llama_cpp.__version__}, {processor}\n")
+            f.write(f"# compare_llama_cpp.py: llama-cpp-python {llama_cpp.__version__}, {processor()}\n")
             out = csv.DictWriter(f, self.columns)
             out.writeheader()
             out.writerows(self.rows)

@@ -12,7 +12,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from compare_llama_cpp import processor
 
 
 def run_sluice(program, model, tokens, n_decode, threads):
@@ -81,10 +82,8 @@ def main():
         print("  ".join(rows[-1]), flush=True)
     if args.csv:
         import llama_cpp
-        processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-                          if line.startswith("model name")), platform.machine())
         with open(args.csv, "w", newline="", encoding="utf-8") as f:
-            f.write(f"# compare_speed.py: llama-cpp-python {llama_cpp.__version__}, {processor}, {args.threads} "
+            f.write(f"# compare_speed.py: llama-cpp-python {llama_cpp.__version__}, {processor()}, {args.threads} "
                     f"threads, {args.prefill} and {args.decode} tokens, {args.rounds} rounds\n")
             csv.writer(f).writerows([columns] + rows)
 

@@ -35,6 +35,26 @@ struct key_rule {
 #define WORD_RULE(name, field, required, fallback, words) \
     {name, KEY_WORD, offsetof(struct model_config, field), required, fallback, 0, 0, words}
 
+/* Of Qwen3-Next and Qwen3.5, which differ in their default of n_kv_heads. */
+#define DELTA_KEYS(default_kv_heads)                                                                    \
+    KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),                               \
+        KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, default_kv_heads, 1, 1024), \
+        KEY_RULE("head_dim", KEY_INT, head_dim, false, 256, 2, 1024),                                   \
+        KEY_RULE("max_position_embeddings", KEY_INT, n_context, false, 32768, 1, 1 << 24),              \
+        KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024),       \
+        KEY_RULE("linear_num_key_heads", KEY_INT, linear_key_heads, false, 16, 1, 1024),                \
+        KEY_RULE("linear_num_value_heads", KEY_INT, linear_value_heads, false, 32, 1, 1024),            \
+        KEY_RULE("linear_key_head_dim", KEY_INT, linear_key_head_dim, false, 128, 1, 1024),             \
+        KEY_RULE("linear_value_head_dim", KEY_INT, linear_value_head_dim, false, 128, 1, 1024),         \
+        KEY_RULE("linear_conv_kernel_dim", KEY_INT, conv_kernel, false, 4, 1, 64)
+#define DELTA_GGUF_KEYS                                                                       \
+    KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024), \
+        KEY_RULE("ssm.group_count", KEY_INT, linear_key_heads, true, 0, 1, 1024),             \
+        KEY_RULE("ssm.time_step_rank", KEY_INT, linear_value_heads, true, 0, 1, 1024),        \
+        KEY_RULE("ssm.state_size", KEY_INT, linear_key_head_dim, true, 0, 1, 1024),           \
+        KEY_RULE("ssm.inner_size", KEY_INT, linear_inner_size, true, 0, 1, 1 << 20),          \
+        KEY_RULE("ssm.conv_kernel", KEY_INT, conv_kernel, true, 0, 1, 64)
+
 /* A key of config.json that would change the result, and the values with which it does not (true is 1; null and absent
  * are always fine): any other is refused by name. */
 struct key_neutral {
@@ -101,7 +121,6 @@ enum tensor_need {
     NEED_MLA, NEED_DIRECT_Q /* GQA, or MLA without a query latent */, NEED_Q_LORA,
     NEED_DELTA, NEED_FUSED_BA, NEED_SPLIT_BA,
     NEED_CONV,        /* MIX_CONV */
-    NEED_TAPS,        /* MIX_DELTA and MIX_CONV */
     NEED_DENSE,       /* layers with an MLP */
     NEED_MOE,         /* layers with experts */
     NEED_BOTH,        /* FFN_DENSE_AND_MOE */
@@ -217,7 +236,7 @@ extern const struct tensor_rule tensors_gguf[];
 /* For gguf_tensors, where the norm before the FFN is called post_attention_norm. */
 extern const struct tensor_rule tensors_gguf_post_attention_norm[];
 /* Latent attention, router with its selection bias, shared experts: DeepSeek-V2, -V3 and their kin (arch_mla.c). */
-extern const struct tensor_rule tensors_mla[], tensors_mla_experts[];
+extern const struct tensor_rule *const tensors_mla_family[];
 extern const struct key_rule gguf_keys_mla[];
 
 /* Every layer: GQA with the plain fields, no window, and a dense MLP. */

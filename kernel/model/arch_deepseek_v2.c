@@ -27,9 +27,6 @@ static const struct key_rule keys[] = {
 static const struct key_neutral refused[] = {
     {"moe_layer_freq", {1, 1}}, {"attention_bias", {0, 0}}, {"mlp_bias", {0, 0}}, {"norm_topk_prob", {0, 0}}, {0}};
 
-static const struct tensor_rule *const tensors[] = {tensors_ends,    tensors_norms,       tensors_mla, tensors_mlp,
-                                                    tensors_experts, tensors_mla_experts, NULL};
-
 static sluice_status derive(struct model_config *c, struct failure *f)
 {
     if (c->topk_method == 1) c->n_group = c->topk_group = 1; /* greedy: groups may be named, and do not count */
@@ -42,7 +39,7 @@ const struct arch arch_deepseek_v2 = {
     .hf_model_type = "deepseek_v2",
     .default_theta = 1e4,
     .keys = keys,
-    .tensors = tensors,
+    .tensors = tensors_mla_family,
     .refused = refused,
     .derive = derive,
     .gguf_arch = "deepseek2",

@@ -28,9 +28,6 @@ static const struct key_rule keys[] = {
 static const struct key_neutral refused[] = {
     {"moe_layer_freq", {1, 1}}, {"attention_bias", {0, 0}}, {"rope_interleave", {1, 1}}, {0}};
 
-static const struct tensor_rule *const tensors[] = {tensors_ends,    tensors_norms,       tensors_mla, tensors_mlp,
-                                                    tensors_experts, tensors_mla_experts, NULL};
-
 static sluice_status derive(struct model_config *c, struct failure *f)
 {
     /* Files that do not say how they score are DeepSeek-V2, but for early ones of GLM-4.7-Flash, whose 47 layers (48
@@ -46,7 +43,7 @@ const struct arch arch_deepseek_v3 = {
     .hf_model_type = "deepseek_v3|kimi_k2",
     .default_theta = 1e4,
     .keys = keys,
-    .tensors = tensors,
+    .tensors = tensors_mla_family,
     .refused = refused,
     .derive = derive,
     .gguf_arch = "deepseek2",

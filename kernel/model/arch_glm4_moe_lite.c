@@ -28,16 +28,13 @@ static const struct key_rule keys[] = {
 static const struct key_neutral refused[] = {
     {"moe_layer_freq", {1, 1}}, {"attention_bias", {0, 0}}, {"rope_interleave", {1, 1}}, {0}};
 
-static const struct tensor_rule *const tensors[] = {tensors_ends,    tensors_norms,       tensors_mla, tensors_mlp,
-                                                    tensors_experts, tensors_mla_experts, NULL};
-
 const struct arch arch_glm4_moe_lite = {
     .name = "glm4_moe_lite",
     .hf_architecture = "Glm4MoeLiteForCausalLM",
     .hf_model_type = "glm4_moe_lite",
     .default_theta = 1e4,
     .keys = keys,
-    .tensors = tensors,
+    .tensors = tensors_mla_family,
     .refused = refused,
     .derive = derive_mla,
     .gguf_arch = "deepseek2",

@@ -24,7 +24,7 @@ const struct key_rule gguf_keys_mla[] = {
 #define ATTENTION "model.layers.{l}.self_attn."
 #define MLP       "model.layers.{l}.mlp."
 
-const struct tensor_rule tensors_mla[] = {
+static const struct tensor_rule attention[] = {
     {ROLE_Q, ATTENTION "q_proj.weight", SIZE_Q, SIZE_HIDDEN, NEED_DIRECT_Q, PAIRS_TO_HALVES},
     {ROLE_Q, ATTENTION "q_b_proj.weight", SIZE_Q, SIZE_Q_LORA, NEED_Q_LORA, PAIRS_TO_HALVES},
     {ROLE_O, ATTENTION "o_proj.weight", SIZE_HIDDEN, SIZE_MIXED, NEED_MLA, COPY},
@@ -38,13 +38,16 @@ const struct tensor_rule tensors_mla[] = {
     {0},
 };
 
-const struct tensor_rule tensors_mla_experts[] = {
+static const struct tensor_rule experts[] = {
     {ROLE_SELECTION_BIAS, MLP "gate.e_score_correction_bias", SIZE_EXPERTS, SIZE_NONE, NEED_SELECTION_BIAS, COPY},
     {ROLE_SHARED_GATE, MLP "shared_experts.gate_proj.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
     {ROLE_SHARED_UP, MLP "shared_experts.up_proj.weight", SIZE_SHARED_FFN, SIZE_HIDDEN, NEED_SHARED, COPY},
     {ROLE_SHARED_DOWN, MLP "shared_experts.down_proj.weight", SIZE_HIDDEN, SIZE_SHARED_FFN, NEED_SHARED, COPY},
     {0},
 };
+
+const struct tensor_rule *const tensors_mla_family[] = {tensors_ends,    tensors_norms, attention, tensors_mlp,
+                                                        tensors_experts, experts,       NULL};
 
 /* Of q.k: 1 / sqrt(head), and YaRN's temperature m = 0.1 mscale_all_dim ln(factor) + 1, squared because it stands for a
  * factor of both q and k. Other families multiply cosine and sine by theirs (rope.c), which here gets only the ratio of

@@ -5,34 +5,14 @@
 
 extern const struct arch arch_qwen3_5, arch_qwen3_5_moe;
 
-#define SHARED_KEYS(default_kv_heads)                                                                   \
-    KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),                               \
-        KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, default_kv_heads, 1, 1024), \
-        KEY_RULE("head_dim", KEY_INT, head_dim, false, 256, 2, 1024),                                   \
-        KEY_RULE("max_position_embeddings", KEY_INT, n_context, false, 32768, 1, 1 << 24),              \
-        KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024),       \
-        KEY_RULE("linear_num_key_heads", KEY_INT, linear_key_heads, false, 16, 1, 1024),                \
-        KEY_RULE("linear_num_value_heads", KEY_INT, linear_value_heads, false, 32, 1, 1024),            \
-        KEY_RULE("linear_key_head_dim", KEY_INT, linear_key_head_dim, false, 128, 1, 1024),             \
-        KEY_RULE("linear_value_head_dim", KEY_INT, linear_value_head_dim, false, 128, 1, 1024),         \
-        KEY_RULE("linear_conv_kernel_dim", KEY_INT, conv_kernel, false, 4, 1, 64)
-
-#define SHARED_GGUF_KEYS                                                                      \
-    KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024), \
-        KEY_RULE("ssm.group_count", KEY_INT, linear_key_heads, true, 0, 1, 1024),             \
-        KEY_RULE("ssm.time_step_rank", KEY_INT, linear_value_heads, true, 0, 1, 1024),        \
-        KEY_RULE("ssm.state_size", KEY_INT, linear_key_head_dim, true, 0, 1, 1024),           \
-        KEY_RULE("ssm.inner_size", KEY_INT, linear_inner_size, true, 0, 1, 1 << 20),          \
-        KEY_RULE("ssm.conv_kernel", KEY_INT, conv_kernel, true, 0, 1, 64)
-
 static const struct key_rule keys[] = {
-    SHARED_KEYS(4),
+    DELTA_KEYS(4),
     KEY_RULE("intermediate_size", KEY_INT, intermediate_size, false, 12288, 1, 1 << 24),
     {0},
 };
 
 static const struct key_rule moe_keys[] = {
-    SHARED_KEYS(2),
+    DELTA_KEYS(2),
     KEY_RULE("moe_intermediate_size", KEY_INT, moe_intermediate_size, false, 512, 1, 1 << 24),
     KEY_RULE("shared_expert_intermediate_size", KEY_INT, shared_intermediate_size, false, 512, 1, 1 << 24),
     KEY_RULE("num_experts|num_local_experts", KEY_INT, n_experts, false, 256, 1, 4096),
@@ -41,13 +21,13 @@ static const struct key_rule moe_keys[] = {
 };
 
 static const struct key_rule gguf_keys[] = {
-    SHARED_GGUF_KEYS,
+    DELTA_GGUF_KEYS,
     KEY_RULE("feed_forward_length", KEY_INT_PER_LAYER, intermediate_size, true, 0, 1, 1 << 24),
     {0},
 };
 
 static const struct key_rule moe_gguf_keys[] = {
-    SHARED_GGUF_KEYS,
+    DELTA_GGUF_KEYS,
     KEY_RULE("expert_feed_forward_length", KEY_INT_PER_LAYER, moe_intermediate_size, true, 0, 1, 1 << 24),
     KEY_RULE("expert_shared_feed_forward_length", KEY_INT, shared_intermediate_size, true, 0, 1, 1 << 24),
     KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),

@@ -13,16 +13,7 @@ static const struct key_rule keys[] = {
     KEY_RULE("num_experts_per_tok", KEY_INT, top_k, false, 10, 1, 64),
     KEY_RULE("norm_topk_prob", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
     KEY_RULE("decoder_sparse_step", KEY_INT, decoder_sparse_step, false, 1, 1, 1024),
-    KEY_RULE("attention_bias", KEY_BOOL, attention_bias, false, 0, 0, 1),
-    KEY_RULE("num_key_value_heads", KEY_INT_OR_NULL, n_kv_heads, false, 2, 1, 1024),
-    KEY_RULE("head_dim", KEY_INT, head_dim, false, 256, 2, 1024),
-    KEY_RULE("max_position_embeddings", KEY_INT, n_context, false, 32768, 1, 1 << 24),
-    KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024),
-    KEY_RULE("linear_num_key_heads", KEY_INT, linear_key_heads, false, 16, 1, 1024),
-    KEY_RULE("linear_num_value_heads", KEY_INT, linear_value_heads, false, 32, 1, 1024),
-    KEY_RULE("linear_key_head_dim", KEY_INT, linear_key_head_dim, false, 128, 1, 1024),
-    KEY_RULE("linear_value_head_dim", KEY_INT, linear_value_head_dim, false, 128, 1, 1024),
-    KEY_RULE("linear_conv_kernel_dim", KEY_INT, conv_kernel, false, 4, 1, 64),
+    DELTA_KEYS(2),
     {0},
 };
 
@@ -33,12 +24,7 @@ static const struct key_rule gguf_keys[] = {
     KEY_RULE("expert_count", KEY_INT, n_experts, true, 0, 1, 4096),
     KEY_RULE("expert_used_count", KEY_INT_PER_LAYER, top_k, true, 0, 1, 64),
     KEY_RULE("expert_weights_norm", KEY_BOOL, norm_topk_prob, false, 1, 0, 1),
-    KEY_RULE("full_attention_interval", KEY_INT, full_attention_interval, false, 4, 1, 1024),
-    KEY_RULE("ssm.group_count", KEY_INT, linear_key_heads, true, 0, 1, 1024),
-    KEY_RULE("ssm.time_step_rank", KEY_INT, linear_value_heads, true, 0, 1, 1024),
-    KEY_RULE("ssm.state_size", KEY_INT, linear_key_head_dim, true, 0, 1, 1024),
-    KEY_RULE("ssm.inner_size", KEY_INT, linear_inner_size, true, 0, 1, 1 << 20),
-    KEY_RULE("ssm.conv_kernel", KEY_INT, conv_kernel, true, 0, 1, 64),
+    DELTA_GGUF_KEYS,
     {0},
 };
 

@@ -410,13 +410,6 @@ static int heads_per_piece(const struct pass *p, bool expanded, int n_rows, int 
     return at_most(at_most(QUERIES / n_rows, share), p->mixer->n_heads);
 }
 
-static int count_runs(const struct chunk *c)
-{
-    int n = 0;
-    for (int i = 0; i < c->n_rows; i = chunk_run_end(c, i)) n++;
-    return n;
-}
-
 /* Piece number `index`; false: there are fewer. */
 static bool find_piece(const struct pass *p, int index, int n_runs, struct piece *out)
 {
@@ -469,7 +462,7 @@ void attention_mla(const struct model *m, const struct layer *layer, int l, stru
     place(&p.own, &p.s, ws, ws->mla.own + (size_t)t->id * ws->mla.own_floats);
     prepare(&p, h);
 
-    const int n_runs = count_runs(c);
+    const int n_runs = chunk_n_runs(c);
     for (struct piece piece; find_piece(&p, team_next(t, 0), n_runs, &piece);) do_piece(&p, &piece);
     if (t->id == 0) account(&p);
     team_barrier(t);

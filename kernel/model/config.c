@@ -132,36 +132,21 @@ static struct meta text_or_top(const struct key_source *s, const char *spellings
 /* LFM2's old word for its layers: those with attention; the others are convolutions. */
 static sluice_status read_full_layers(struct model_config *c, const struct key_source *s, struct failure *f)
 {
-    char place[KEY_PLACE_BYTES];
-    struct meta list = config_key_value(s, "full_attn_idxs");
-    if (c->has_layer_types || config_is_absent(list)) return SLUICE_OK;
-    config_key_place(s, "full_attn_idxs", place);
-    if (list.kind != META_ARRAY) return config_wrong_value(f, s->file, place, list, "an array of layer numbers");
-    for (int l = 0; l < c->n_layers; l++) c->layers[l].listed = LISTED_CONV;
-    for (size_t i = 0; i < list.n; i++) {
-        int l = 0;
-        sluice_status status = config_int(s->file, place, meta_element(list, i), 0, c->n_layers - 1, &l, f);
-        if (status) return status;
-        c->layers[l].listed = LISTED_FULL;
-    }
+    bool full[MAX_LAYERS], found = false;
+    if (c->has_layer_types) return SLUICE_OK;
+    sluice_status status = config_layer_numbers(s, "full_attn_idxs", c->n_layers, full, &found, f);
+    if (status || !found) return status;
+    for (int l = 0; l < c->n_layers; l++) c->layers[l].listed = full[l] ? LISTED_FULL : LISTED_CONV;
     c->has_layer_types = true;
     return SLUICE_OK;
 }
 
 static sluice_status read_dense_list(struct model_config *c, const struct key_source *s, struct failure *f)
 {
-    char place[KEY_PLACE_BYTES];
-    struct meta list = config_key_value(s, "mlp_only_layers");
-    config_key_place(s, "mlp_only_layers", place);
-    if (config_is_absent(list)) return SLUICE_OK;
-    if (list.kind != META_ARRAY) return config_wrong_value(f, s->file, place, list, "an array of layer numbers");
-    for (size_t i = 0; i < list.n; i++) {
-        int l = 0;
-        sluice_status status = config_int(s->file, place, meta_element(list, i), 0, c->n_layers - 1, &l, f);
-        if (status) return status;
-        c->layers[l].listed_dense = true;
-    }
-    return SLUICE_OK;
+    bool dense[MAX_LAYERS], found = false;
+    sluice_status status = config_layer_numbers(s, "mlp_only_layers", c->n_layers, dense, &found, f);
+    for (int l = 0; !status && l < c->n_layers; l++) c->layers[l].listed_dense |= dense[l];
+    return status;
 }
 
 static sluice_status read_mlp_types(struct model_config *c, const struct key_source *s, struct failure *f)
@@ -461,11 +446,4 @@ int config_n_moe_layers(const struct model_config *c)
     int n = 0;
     for (int l = 0; l < c->n_layers; l++) n += ffn_has_experts(&c->layers[l].ffn);
     return n;
-}
-
-bool config_is_recurrent(const struct model_config *c)
-{
-    bool recurrent = false;
-    for (int l = 0; l < c->n_layers; l++) recurrent |= mixer_is_recurrent(&c->layers[l].mixer);
-    return recurrent;
 }

@@ -203,7 +203,6 @@ sluice_status config_read(struct model_config *c, struct generation_config *g, c
 void config_free(struct model_config *c);
 
 int config_n_moe_layers(const struct model_config *c);
-bool config_is_recurrent(const struct model_config *c); /* some layer keeps a state that cannot be rewound */
 
 /* Tables for positions 0..n_context-1: cosine and sine [n_context, n_rot / 2], float. With has_divisors, divisors must
  * be set. n_rot 0: there is no such table. */

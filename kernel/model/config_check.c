@@ -1,6 +1,7 @@
 /* Owns the checks between the fields of a configuration, for both readers: before derive() on what the file says, after
  * it on the layers, so that no later file has to ask whether a layer can be computed. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/checked.h"
 
@@ -96,6 +97,25 @@ sluice_status config_check_fields(struct model_config *c, const struct key_sourc
 }
 
 /* ---- lists of layers --------------------------------------------------------------------------------------------- */
+
+sluice_status config_layer_numbers(const struct key_source *s, const char *name, int n_layers, bool is_in[MAX_LAYERS],
+                                   bool *found, struct failure *f)
+{
+    char place[KEY_PLACE_BYTES];
+    struct meta list = config_key_value(s, name);
+    config_key_place(s, name, place);
+    memset(is_in, 0, MAX_LAYERS * sizeof *is_in);
+    *found = !config_is_absent(list);
+    if (!*found) return SLUICE_OK;
+    if (list.kind != META_ARRAY) return config_wrong_value(f, s->file, place, list, "an array of layer numbers");
+    for (size_t i = 0; i < list.n; i++) {
+        int l = 0;
+        sluice_status status = config_int(s->file, place, meta_element(list, i), 0, n_layers - 1, &l, f);
+        if (status) return status;
+        is_in[l] = true;
+    }
+    return SLUICE_OK;
+}
 
 const char *const config_layer_words[] = {NULL, "full_attention", "sliding_attention", "linear_attention", "conv"};
 enum { N_LAYER_WORDS = sizeof config_layer_words / sizeof *config_layer_words };

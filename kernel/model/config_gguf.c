@@ -325,20 +325,10 @@ static void place_windows(struct model_config *c)
 
 static sluice_status read_dense_layers(struct model_config *c, const struct key_source *s, struct failure *f)
 {
-    static const char name[] = "sluice.dense_layers";
-    char place[KEY_PLACE_BYTES];
-    struct meta list = config_key_value(s, name);
-    config_key_place(s, name, place);
-    if (list.kind == META_ABSENT) return SLUICE_OK;
-    if (list.kind != META_ARRAY) return config_wrong_value(f, s->file, place, list, "an array of layer numbers");
-    for (size_t i = 0; i < list.n; i++) {
-        int l = 0;
-        sluice_status status = config_int(s->file, place, meta_element(list, i), 0, c->n_layers - 1, &l, f);
-        if (status) return status;
-        c->layers[l].listed_dense = true;
-    }
-    c->has_dense_list = true;
-    return SLUICE_OK;
+    bool dense[MAX_LAYERS];
+    sluice_status status = config_layer_numbers(s, "sluice.dense_layers", c->n_layers, dense, &c->has_dense_list, f);
+    for (int l = 0; !status && l < c->n_layers; l++) c->layers[l].listed_dense |= dense[l];
+    return status;
 }
 
 /* ---- layers ------------------------------------------------------------------------------------------------------ */

@@ -77,6 +77,9 @@ sluice_status config_check_fields(struct model_config *c, const struct key_sourc
  * full_attention_interval and scoring to what they are, where they are anything, for GGUF has only these words. */
 sluice_status config_check_layers(struct model_config *c, const struct key_source *s, const struct field_names *names,
                                   struct failure *f);
+/* A list of layer numbers: is_in[l] becomes true for those that it names, of n_layers. *found: there is a list. */
+sluice_status config_layer_numbers(const struct key_source *s, const char *name, int n_layers, bool is_in[MAX_LAYERS],
+                                   bool *found, struct failure *f);
 /* Words of layer_types, one per layer, to layers[].listed. */
 sluice_status config_layer_types(struct model_config *c, const struct key_source *s, const char *name,
                                  struct failure *f);

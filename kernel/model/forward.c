@@ -230,6 +230,13 @@ int chunk_run_end(const struct chunk *c, int first)
     return end;
 }
 
+int chunk_n_runs(const struct chunk *c)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_rows; i = chunk_run_end(c, i)) n++;
+    return n;
+}
+
 void project_branch(const struct model *m, const struct layer *layer, const struct weight *w, const float *x,
                     ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t)
 {

@@ -71,6 +71,7 @@ struct routing *route(const struct layer *layer, struct workspace *ws, int n_row
 
 /* The end of the run of rows from `first` on that belong to one session. */
 int chunk_run_end(const struct chunk *c, int first);
+int chunk_n_runs(const struct chunk *c);
 
 /* gate[i] = act(gate[i]) * up[i], n >= 0: what stands between an expert's first two matrices and its third. */
 void activate(const struct ffn *f, const struct ops *ops, float *gate, const float *up, int n);

@@ -93,7 +93,6 @@ static bool is_needed(const struct model_config *c, const struct layer_config *l
     case NEED_FUSED_BA: return delta && m->fused_ba;
     case NEED_SPLIT_BA: return delta && !m->fused_ba;
     case NEED_CONV: return m->kind == MIX_CONV;
-    case NEED_TAPS: return mixer_is_recurrent(m);
     case NEED_DENSE: return ffn_has_mlp(&layer->ffn);
     case NEED_MOE: return moe;
     case NEED_BOTH: return layer->ffn.kind == FFN_DENSE_AND_MOE;

@@ -49,9 +49,8 @@ static void settle(struct piece *p)
 
 struct piece piece_first(const struct chunk *c, int n_parts, const struct thread *t)
 {
-    int n_runs = 0, begin, end;
-    for (int i = 0; i < c->n_rows; i = chunk_run_end(c, i)) n_runs++;
-    team_range(t, n_runs * n_parts, 1, &begin, &end);
+    int begin, end;
+    team_range(t, chunk_n_runs(c) * n_parts, 1, &begin, &end);
     struct piece p = {.chunk = c, .end = chunk_run_end(c, 0), .part = begin, .n_parts = n_parts, .left = end - begin};
     settle(&p);
     return p;

@@ -539,7 +539,7 @@ Test(config_families, linear_attention)
 {
     ACCEPTED(FAMILY("Qwen3NextForCausalLM"));
     for (int l = 0; l < 4; l++) cr_expect_eq((int)config.layers[l].mixer.kind, (int)(l == 3 ? MIX_GQA : MIX_DELTA));
-    cr_expect(config_is_recurrent(&config));
+    cr_expect(mixer_is_recurrent(&config.layers[0].mixer) && !mixer_is_recurrent(&config.layers[3].mixer));
     config_free(&config);
     ACCEPTED(FAMILY("Qwen3NextForCausalLM"), {"full_attention_interval", "4"},
              {"layer_types", "[\"linear_attention\",\"full_attention\",\"linear_attention\",\"full_attention\"]"});

@@ -244,7 +244,7 @@ Test(transforms, vectors_are_changed)
 Test(transforms, taps_of_convolutions)
 {
     layer[0].mixer = (struct mixer){.kind = MIX_CONV, .conv_kernel = 3};
-    add_rule(ROLE_CONV, "model.layers.{l}.conv.weight", SIZE_CONV, SIZE_TAPS, NEED_TAPS, CONV);
+    add_rule(ROLE_CONV, "model.layers.{l}.conv.weight", SIZE_CONV, SIZE_TAPS, NEED_CONV, CONV);
     add_numbered("model.layers.0.conv.weight", "F32", SHAPE(4, 1, 3));
     must_plan();
     cr_expect(plan.items[0].is_vector);
@@ -606,7 +606,7 @@ Test(transforms, grouped_value_heads_become_tiled_ones)
     add_rule(ROLE_DELTA_B, "b", SIZE_VALUE_HEADS, SIZE_HIDDEN, NEED_DELTA, TILED_ROWS);
     add_rule(ROLE_DELTA_DT_BIAS, "dt", SIZE_VALUE_HEADS, SIZE_NONE, NEED_DELTA, TILED_ROWS);
     add_rule(ROLE_DELTA_DECAY, "A_log", SIZE_VALUE_HEADS, SIZE_NONE, NEED_DELTA, TILED_NEGATIVE_EXP);
-    add_rule(ROLE_CONV, "conv", SIZE_CONV, SIZE_TAPS, NEED_TAPS, TILED_CONV);
+    add_rule(ROLE_CONV, "conv", SIZE_CONV, SIZE_TAPS, NEED_DELTA, TILED_CONV);
     add_rule(ROLE_O, "o", SIZE_HIDDEN, SIZE_MIXED, NEED_DELTA, TILED_COLUMNS);
     add_numbered("qkv", "F32", SHAPE(12, 1));
     add_numbered("z", "BF16", SHAPE(8, 1));
@@ -838,7 +838,7 @@ Test(transforms, names_of_a_family)
     layer[1].mixer = (struct mixer){.kind = MIX_GQA, .n_heads = 2, .n_kv_heads = 1, .head_dim = 2, .v_head_dim = 2};
     layer[0].post_norms = true;
     config.n_layers = 2;
-    add_rule(ROLE_CONV, "blk.{l}.conv.weight", SIZE_CONV, SIZE_TAPS, NEED_TAPS, CONV);
+    add_rule(ROLE_CONV, "blk.{l}.conv.weight", SIZE_CONV, SIZE_TAPS, NEED_CONV, CONV);
     add_rule(ROLE_FFN_NORM, "blk.{l}.post.weight", SIZE_HIDDEN, SIZE_NONE, NEED_POST_NORMS, COPY);
     add_rule(ROLE_FFN_NORM, "blk.{l}.ffn.weight", SIZE_HIDDEN, SIZE_NONE, NEED_ALWAYS, COPY);
     add_rule(ROLE_LAYER_SCALE, "blk.{l}.scale", SIZE_ONE, SIZE_NONE, NEED_POST_NORMS, COPY);

@@ -19,4 +19,8 @@ struct vocab *golden_vocab(const char *name);
  * bytes through). The result is a NUL-terminated buffer. */
 struct text_buffer decode_all(const struct vocab *v, const int32_t *ids, size_t n, unsigned flags);
 
+/* `text` encodes to these ids ("257 32 256"); the ids decode to this text. */
+void expect_ids(const struct vocab *v, const char *text, unsigned flags, const char *expected);
+void expect_text(const struct vocab *v, const int32_t *ids, size_t n, unsigned flags, const char *expected);
+
 #endif

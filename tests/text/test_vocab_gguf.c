@@ -139,24 +139,6 @@ static struct vocab *create(struct parts *p)
     return v;
 }
 
-static void expect_ids(const struct vocab *v, const char *text, unsigned flags, const char *expected)
-{
-    int32_t ids[64];
-    size_t n = 0, at = 0;
-    char found[512] = "";
-    struct failure f = {0};
-    cr_assert_eq(vocab_encode(v, text, strlen(text), flags, ids, 64, &n, &f), SLUICE_OK, "%s", f.text);
-    for (size_t i = 0; i < n; i++) at += (size_t)snprintf(found + at, sizeof found - at, i ? " %d" : "%d", ids[i]);
-    cr_expect_str_eq(found, expected, "\"%s\": %s, expected %s", text, found, expected);
-}
-
-static void expect_text(const struct vocab *v, const int32_t *ids, size_t n, unsigned flags, const char *expected)
-{
-    struct text_buffer text = decode_all(v, ids, n, flags | VOCAB_DECODE_REPLACE);
-    cr_expect_str_eq(text.data, expected, "\"%s\", expected \"%s\"", text.data, expected);
-    text_buffer_free(&text);
-}
-
 /* ---- meaning ---------------------------------------------------------------------------------------------------- */
 
 Test(vocab_gguf, byte_level)
