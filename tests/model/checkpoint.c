@@ -10,6 +10,7 @@
 #include "base/float16.h"
 #include "model/config_export.h"
 #include "tests/support/rng.h"
+#include "weights/archive.h"
 #include "weights/gguf_write.h"
 
 /* ---- config.json ------------------------------------------------------------------------------------------------- */
@@ -46,6 +47,17 @@ static void put_key(FILE *file, const struct edit *e)
 {
     if (!e->value) return;
     fprintf(file, "%s\n \"%s\": %s", ftell(file) > 1 ? "," : "", e->key, e->value);
+}
+
+sluice_status config_read_path(const char *path, unsigned flags, struct model_config *c, struct generation_config *g,
+                               struct failure *f)
+{
+    struct archive *a = NULL;
+    *f = (struct failure){0};
+    sluice_status s = archive_open(&a, path, flags, f);
+    if (!s) s = config_read(c, g, a, f);
+    archive_close(&a);
+    return s;
 }
 
 void config_write(const struct test_folder *folder, const struct edit *edits)

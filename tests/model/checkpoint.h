@@ -14,6 +14,10 @@ enum { MAX_EDITS = 6 };
 
 /* Writes config.json: a Qwen3-MoE of 4 layers, changed by the edits up to the first without a key. */
 void config_write(const struct test_folder *folder, const struct edit *edits);
+/* Opens what is at `path` (flags of archive_open), reads its configuration into `c` and `g`, and closes it. The failure
+ * begins empty. */
+sluice_status config_read_path(const char *path, unsigned flags, struct model_config *c, struct generation_config *g,
+                               struct failure *f);
 
 /* ---- checkpoints: layer 0 has experts, layer 1 a dense MLP where the family allows it ---------------------------- */
 

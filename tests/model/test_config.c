@@ -23,12 +23,7 @@ static struct failure failure;
 
 static sluice_status read_folder(void)
 {
-    struct archive *a = NULL;
-    failure = (struct failure){0};
-    sluice_status s = archive_open(&a, folder.path, ARCHIVE_CONFIG, &failure);
-    if (!s) s = config_read(&config, &generation, a, &failure);
-    archive_close(&a);
-    return s;
+    return config_read_path(folder.path, ARCHIVE_CONFIG, &config, &generation, &failure);
 }
 
 static void accepted(const struct edit *edits)

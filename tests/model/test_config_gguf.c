@@ -26,12 +26,7 @@ enum { MAX_HALF = 512 };
 
 static sluice_status read_path(const char *path, unsigned flags)
 {
-    struct archive *a = NULL;
-    failure = (struct failure){0};
-    sluice_status s = archive_open(&a, path, flags, &failure);
-    if (!s) s = config_read(&config, &generation, a, &failure);
-    archive_close(&a);
-    return s;
+    return config_read_path(path, flags, &config, &generation, &failure);
 }
 
 static sluice_status read_file(void)
