@@ -83,7 +83,7 @@ static void bench_shape(const struct panel_kernel *kernel, int n, int k, const i
         p.y = malloc((size_t)p.m * (size_t)n * sizeof(float));
         if (!x || !p.x || !p.y) exit(4);
         rng_fill(&rng, x, (size_t)p.m * (size_t)k, -1.0f, 1.0f);
-        kernel->pack_x(p.x, x, k, NULL, p.m, k);
+        kernel->pack_x(p.x, x, k, NULL, p.m, k, 0, k);
 
         char shape[64];
         snprintf(shape, sizeof shape, "m=%d n=%d k=%d", p.m, n, k);

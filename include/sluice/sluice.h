@@ -71,6 +71,17 @@ enum sluice_open_flags {
                                        sluice_engine_get_layer work, sessions cannot be created */
     SLUICE_OPEN_TOKENIZER_ONLY = 2, /* only the tokenizer files are needed */
     SLUICE_OPEN_BLAS = 4,           /* f32 weights stay row-major and large products go through OpenBLAS */
+    /* The same bits for a token whatever comes with it: prefill and decode, any chunks, any batch. Without it models
+     * with latent attention or recurrent layers, and machines with matrix units, choose the form of a product by the
+     * number of rows; all others are exact anyway. Not with SLUICE_OPEN_BLAS. */
+    SLUICE_OPEN_EXACT = 8,
+    /* Matrices are read where they lie in the mapped file: opening is quick and needs little memory, running is
+     * slower. Those that the file stores in another order, or with rows that fill no panel, are still packed. The
+     * files must not change while the engine is open. Not together with load_as. */
+    SLUICE_OPEN_NO_REPACK = 16,
+    /* Products with quantised weights round their inputs to 8 bits unless this is set: slower, and the reference for
+     * what that rounding costs. */
+    SLUICE_OPEN_FLOAT = 32,
 };
 
 typedef struct sluice_engine_options {
@@ -97,7 +108,10 @@ SLUICE_API void sluice_engine_close(sluice_engine **engine); /* after all its se
 
 typedef struct sluice_session_options {
     int n_context; /* positions to reserve; 0: min(the model's context, 4096). At most the model's context */
-    int n_chunk;   /* most tokens per pass in prefill; 0: 512 */
+    int n_chunk;   /* most tokens per pass in prefill; 0: 2048 */
+    /* How keys and values are kept: "f32", "f16", "bf16" or "q8_0" (8 bits and a scale per 32). NULL: as the weights
+     * suggest, f32 for F32, bf16 for BF16, else f16. */
+    const char *cache_type;
 } sluice_session_options;
 SLUICE_API sluice_session_options sluice_session_options_default(void);
 
@@ -230,6 +244,8 @@ SLUICE_API bool sluice_engine_get_layer(const sluice_engine *engine, int layer, 
  * (bf16_r16k2_f32_avx512)". False: no such group. */
 SLUICE_API bool sluice_engine_get_matrix_group(const sluice_engine *engine, size_t i, char *out, size_t cap);
 
+enum sluice_peak { SLUICE_PEAK_F32, SLUICE_PEAK_BF16, SLUICE_PEAK_INT8, SLUICE_N_PEAKS };
+
 typedef struct sluice_session_stats { /* since creation or sluice_session_reset_stats */
     uint64_t prefill_tokens, decode_tokens; /* tokens of passes with more than one row per session, and with one
                                               (so a prefill of one token counts as decode); what is computed again
@@ -240,6 +256,11 @@ typedef struct sluice_session_stats { /* since creation or sluice_session_reset_
     uint64_t experts_touched; /* in decode: distinct (layer, expert) pairs over all decode passes */
     uint64_t experts_total;   /* n_moe_layers * n_experts */
     uint64_t experts_read;    /* in decode: experts read, summed over layers and passes */
+    uint64_t prefill_experts_read; /* the same in prefill */
+    uint64_t prefill_expert_rows;  /* in prefill: rows that met an expert, summed over layers, passes and experts */
+    /* In prefill: multiplications and additions of weight products, by the kind of arithmetic that does them. */
+    uint64_t prefill_operations[SLUICE_N_PEAKS];
+    double decode_wait_seconds, prefill_wait_seconds; /* at barriers, summed over threads */
 } sluice_session_stats;
 SLUICE_API void sluice_session_get_stats(const sluice_session *session, sluice_session_stats *out);
 SLUICE_API void sluice_session_reset_stats(sluice_session *session);

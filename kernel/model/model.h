@@ -77,6 +77,7 @@ struct model {
     struct weight head;      /* same bytes when embeddings are tied */
     const float *final_norm;
     uint64_t features;       /* CPU features that kernels may use */
+    bool exact;              /* a row's result must not depend on how many rows come with it */
     struct arena arena;      /* all weights */
     uint64_t n_parameters, n_active_parameters, file_bytes, weight_bytes;
     enum dtype main_dtype;   /* of most bytes, as loaded */
@@ -88,6 +89,7 @@ struct bind_options {
     bool convert;          /* round matrices to `load_as` while packing, where its blocks fit */
     enum dtype load_as;    /* dtype_info()->can_encode */
     bool load_weights;     /* false: check everything, keep pointers NULL */
+    bool exact;            /* as in struct model */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void (*warning)(void *context, const char *text);                           /* may be NULL */
     void *context;

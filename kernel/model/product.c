@@ -35,7 +35,7 @@ void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const 
     for (int b = block0; b < block1; b++) {
         const float *first = rows ? x : x + (ptrdiff_t)b * ROW_BLOCK * ldx;
         o->kernel->pack_x(o->data + (size_t)b * o->block_bytes, first, ldx, rows ? rows + b * ROW_BLOCK : NULL,
-                          operand_block_rows(o, b), o->k);
+                          operand_block_rows(o, b), o->k, 0, o->k);
     }
 }
 

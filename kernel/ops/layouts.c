@@ -196,7 +196,7 @@ static void block_rows_get_row(enum dtype format, float *y, const void *w, int r
         block_rows_get_row(DTYPE_##type, y, w, row, k);                                                           \
     }                                                                                                             \
     const struct panel_layout layout_##id##_rows = {                                                              \
-        .name = #id "_rows", .weight = DTYPE_##type, .nr = PANEL_ROWS,                                            \
+        .name = #id "_rows", .weight = DTYPE_##type, .nr = PANEL_ROWS, .file_order = true,                        \
         .kr = DTYPE_##type == DTYPE_F8_B128 ? 1 : (elements),                                                     \
         .packed_bytes = id##_packed_bytes, .pack = id##_pack, .get_row = id##_get_row,                            \
     };

@@ -62,6 +62,7 @@ const struct panel_layout *panel_layout_choose(enum dtype weight, int n, int k, 
     if (n < 1 || k < 1) return NULL;
     for (int i = 0; layouts[i]; i++)
         if (layouts[i]->weight == weight && k % layouts[i]->kr == 0 && (layout_flags[i] & ~flags) == 0 &&
+            !(layouts[i]->rounds_x && flags & PANEL_FLOAT) &&
             (layouts[i]->nr <= MAX_PADDING_ROWS || n % layouts[i]->nr == 0) &&
             panel_kernel_choose(layouts[i], 1, features))
             return layouts[i];

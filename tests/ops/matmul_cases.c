@@ -128,7 +128,7 @@ static const char *multiply(struct guarded_buffer *y, const struct panel_kernel 
     struct guarded_buffer x = guarded_make(kernel->x_bytes(n_rows, p->k), READ_SLACK);
     struct guarded_buffer scratch = guarded_make(kernel->scratch_bytes(p->k), 0);
     *y = guarded_make((size_t)n_rows * (size_t)p->n_padded * sizeof(float), 0);
-    kernel->pack_x(x.data, p->x.data, p->k, rows, n_rows, p->k);
+    kernel->pack_x(x.data, p->x.data, p->k, rows, n_rows, p->k, 0, p->k);
     for (int row = 0, end; row < p->n_padded; row = end) {
         end = p->n_padded - row > range ? row + range : p->n_padded;
         kernel->run(y->data, p->n_padded, p->packed.data, x.data, row, end, n_rows, p->k, scratch.data);

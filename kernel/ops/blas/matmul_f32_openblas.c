@@ -49,10 +49,11 @@ static size_t scratch_bytes(int k)
 }
 
 /* dst [m, k] = the chosen rows of x, without gaps. */
-static void pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
+static void pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0, int k1)
 {
-    float *to = dst;
-    for (int i = 0; i < m; i++, to += k) memcpy(to, x + (rows ? rows[i] : i) * ldx, (size_t)k * sizeof(float));
+    float *to = (float *)dst + k0;
+    for (int i = 0; i < m; i++, to += k)
+        memcpy(to, x + (rows ? rows[i] : i) * ldx, (size_t)(k1 - k0) * sizeof(float));
 }
 
 static void run(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k, void *scratch)

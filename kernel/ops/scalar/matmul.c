@@ -9,10 +9,11 @@ static size_t x_bytes(int m, int k) { return (size_t)m * (size_t)k * sizeof(floa
 static size_t scratch_bytes(int k) { return (size_t)k * sizeof(float); }
 
 /* dst [m, k] = the chosen rows of x, without gaps. */
-static void pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
+static void pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0, int k1)
 {
-    float *to = dst;
-    for (int i = 0; i < m; i++, to += k) memcpy(to, x + (rows ? rows[i] : i) * ldx, (size_t)k * sizeof(float));
+    float *to = (float *)dst + k0;
+    for (int i = 0; i < m; i++, to += k)
+        memcpy(to, x + (rows ? rows[i] : i) * ldx, (size_t)(k1 - k0) * sizeof(float));
 }
 
 /* w [k] . x [k]: a chain of fused multiply-adds within each block of MATMUL_K_BLOCK, the blocks added in order. */

@@ -42,9 +42,9 @@ typedef void tile_function(float *y, ptrdiff_t ldy, const unsigned char *w, ptrd
                            int n, bool add, const unsigned char *ahead, ptrdiff_t ahead_step);
 
 /* dst: m rows of x in token tiles. */
-static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k)
+static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0, int k1)
 {
-    token_tiles_pack(dst, x, ldx, rows, m, k, MATMUL_MAX_TOKENS);
+    token_tiles_pack(dst, x, ldx, rows, m, k, k0, k1, MATMUL_MAX_TOKENS);
 }
 
 static size_t matmul_scratch_bytes(int k)

@@ -18,18 +18,18 @@ static inline int token_tile_width(int t, int m, int widest)
 
 static inline size_t token_tiles_bytes(int m, int k) { return (size_t)m * (size_t)k * sizeof(float); }
 
-/* dst: the tiles of rows x + rows[t] * ldx (rows NULL: t), t < m, k floats each. */
-static inline void token_tiles_pack(float *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k,
-                                    int widest)
+/* dst: the columns [k0, k1) of the tiles of m rows of k floats; row t's begin at x + rows[t] * ldx (rows NULL: t). */
+static inline void token_tiles_pack(float *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0,
+                                    int k1, int widest)
 {
     for (int t = 0, width; t < m; t += width, dst += (ptrdiff_t)width * k) {
         width = token_tile_width(t, m, widest);
         for (int j = 0; j < width; j++) {
             const float *row = x + (rows ? rows[t + j] : t + j) * ldx;
             if (width == 1) {
-                memcpy(dst, row, (size_t)k * sizeof(float));
+                memcpy(dst + k0, row, (size_t)(k1 - k0) * sizeof(float));
             } else {
-                for (ptrdiff_t i = 0; i < k; i++) dst[i * width + j] = row[i];
+                for (ptrdiff_t i = k0; i < k1; i++) dst[i * width + j] = row[i - k0];
             }
         }
     }
