@@ -16,7 +16,7 @@
 enum { N_SAMPLES = 31 };
 static const double sample_ns = 1e6; /* a sample repeats the body until it has taken about this long */
 
-static double now_ns(void)
+double bench_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -25,9 +25,9 @@ static double now_ns(void)
 
 static double time_calls(void (*body)(void *), void *arg, long calls)
 {
-    double begin = now_ns();
+    double begin = bench_now_ns();
     for (long i = 0; i < calls; i++) body(arg);
-    return (now_ns() - begin) / (double)calls;
+    return (bench_now_ns() - begin) / (double)calls;
 }
 
 /* Calls per sample. The search is also the warm-up of caches, pages and clock frequency. */
@@ -69,28 +69,38 @@ void bench_header(void)
          "percent_of_roof");
 }
 
-struct bench_time bench_run(struct bench_case c)
+struct bench_time bench_quartiles(double *samples, int n)
 {
-    double body[N_SAMPLES], roof[N_SAMPLES];
-    long calls = calibrate(c.body, c.arg), roof_calls = c.roof ? calibrate(c.roof, c.roof_arg) : 0;
-    for (int i = 0; i < N_SAMPLES; i++) {
-        roof[i] = c.roof ? time_calls(c.roof, c.roof_arg, roof_calls) : 0.0;
-        body[i] = time_calls(c.body, c.arg, calls);
-    }
-    qsort(body, N_SAMPLES, sizeof body[0], ascending);
-    qsort(roof, N_SAMPLES, sizeof roof[0], ascending);
-    struct bench_time t = {body[N_SAMPLES / 2], body[N_SAMPLES / 4], body[N_SAMPLES - 1 - N_SAMPLES / 4]};
+    qsort(samples, (size_t)n, sizeof samples[0], ascending);
+    return (struct bench_time){samples[n / 2], samples[n / 4], samples[n - 1 - n / 4]};
+}
 
+void bench_print(struct bench_case c, struct bench_time t, double share)
+{
     char machine[128];
     snprintf(machine, sizeof machine, "%s", cpu_model_name());
     for (char *p = machine; *p; p++)
         if (*p == ',') *p = ' ';
     printf("%s,%s,%d,%s,%s,%.0f,%.0f,%.0f,%.2f,%.2f,", BENCH_COMMIT, machine, c.threads, c.variant, c.shape,
            t.median_ns, t.lower_ns, t.upper_ns, c.bytes / t.median_ns, c.flops / t.median_ns);
-    /* Neighbours only ever add time, and not the same to both: the best samples are compared. */
-    if (c.roof) printf("%.1f", 100.0 * (c.body_work / body[0]) / (c.roof_work / roof[0]));
+    if (share > 0) printf("%.1f", share);
     putchar('\n');
     fflush(stdout);
+}
+
+struct bench_time bench_run(struct bench_case c)
+{
+    double body[N_SAMPLES], roof[N_SAMPLES], share = 0;
+    long calls = calibrate(c.body, c.arg), roof_calls = c.roof ? calibrate(c.roof, c.roof_arg) : 0;
+    for (int i = 0; i < N_SAMPLES; i++) {
+        roof[i] = c.roof ? time_calls(c.roof, c.roof_arg, roof_calls) : 0.0;
+        body[i] = time_calls(c.body, c.arg, calls);
+    }
+    struct bench_time t = bench_quartiles(body, N_SAMPLES);
+    bench_quartiles(roof, N_SAMPLES);
+    /* Neighbours only ever add time, and not the same to both: the best samples are compared. */
+    if (c.roof) share = 100.0 * (c.body_work / body[0]) / (c.roof_work / roof[0]);
+    bench_print(c, t, share);
     return t;
 }
 

@@ -30,8 +30,14 @@ struct bench_options {
 };
 struct bench_options bench_options(int argc, char **argv);
 
-void bench_header(void);                        /* prints the CSV header */
+void bench_header(void);                          /* prints the CSV header */
 struct bench_time bench_run(struct bench_case c); /* measures and prints one row */
+
+/* For what has to be timed otherwise: the clock, quartiles of samples (which are sorted), and the row. The share is a
+ * percentage; 0: none. */
+double bench_now_ns(void);
+struct bench_time bench_quartiles(double *samples, int n);
+void bench_print(struct bench_case c, struct bench_time t, double share);
 
 /* Pages for large matrices, touched by this thread, advised to 2 MiB; never NULL (exits). */
 void *bench_pages(size_t bytes);

@@ -84,8 +84,8 @@ static sluice_status unknown_option(const struct command *c, const char *typed, 
 /* "0..256" for integers, "0 < P <= 1" for reals. */
 static void describe_range(char *out, size_t cap, const struct option *o)
 {
-    if (o->kind == OPTION_INTEGER)
-        snprintf(out, cap, "%.0f..%.0f", o->low, o->high);
+    if (o->kind != OPTION_REAL)
+        snprintf(out, cap, "%.0f..%.0f%s", o->low, o->high, o->kind == OPTION_INTEGERS ? " each" : "");
     else
         snprintf(out, cap, "%.6g %s %s %s %.6g", o->low, o->low_open ? "<" : "<=", o->value_name,
                  o->high_open ? "<" : "<=", o->high);
@@ -126,7 +126,7 @@ static bool parse_real(const char *text, double *out)
 
 static sluice_status store_number(const struct option *o, const char *text, void *field, sluice_error *error)
 {
-    bool integer = o->kind == OPTION_INTEGER, parsed;
+    bool integer = o->kind != OPTION_REAL, parsed;
     int64_t whole = 0;
     double value = 0;
     if (integer) {
@@ -155,6 +155,25 @@ static sluice_status store_number(const struct option *o, const char *text, void
     return SLUICE_OK;
 }
 
+static sluice_status store_list(const struct option *o, const char *text, struct option_integers *list,
+                                sluice_error *error)
+{
+    *list = (struct option_integers){.given = true};
+    for (const char *p = text;; p++) {
+        struct option_integer one = {0};
+        char piece[32]; /* a longer one is cut, and still too long for any range */
+        size_t length = strcspn(p, ",");
+        snprintf(piece, sizeof piece, "%.*s", length < sizeof piece ? (int)length : (int)sizeof piece, p);
+        if (list->count == OPTION_MAX_INTEGERS)
+            return set_error(error, SLUICE_ARGUMENT, "%s: more than %d numbers", label_of(o).text, OPTION_MAX_INTEGERS);
+        sluice_status status = store_number(o, piece, &one, error);
+        if (status) return status;
+        list->items[list->count++] = one.value;
+        p += length;
+        if (!*p) return SLUICE_OK;
+    }
+}
+
 static sluice_status store_value(const struct option *o, const char *text, void *values, sluice_error *error)
 {
     void *field = (char *)values + o->offset;
@@ -168,6 +187,7 @@ static sluice_status store_value(const struct option *o, const char *text, void 
                              OPTION_MAX_TEXTS);
         texts->items[texts->count++] = text;
         return SLUICE_OK;
+    case OPTION_INTEGERS: return store_list(o, text, field, error);
     case OPTION_INTEGER:
     case OPTION_REAL: break;
     }
@@ -183,6 +203,7 @@ static sluice_status store_initial_values(const struct command *c, void *values,
         sluice_status status = store_value(o, o->initial, values, error);
         if (status) return status;
         if (o->kind == OPTION_INTEGER) ((struct option_integer *)((char *)values + o->offset))->given = false;
+        if (o->kind == OPTION_INTEGERS) ((struct option_integers *)((char *)values + o->offset))->given = false;
         if (o->kind == OPTION_REAL) ((struct option_real *)((char *)values + o->offset))->given = false;
     }
     return SLUICE_OK;
@@ -327,7 +348,7 @@ static void print_option(FILE *to, const struct option *o)
     if (o->letter) snprintf(letter, sizeof letter, "-%c%s", o->letter, o->name ? ", " : "");
     snprintf(left, sizeof left, "  %s%s%s%s%s", letter, o->name ? "--" : "", o->name ? o->name : "",
              o->value_name ? " " : "", o->value_name ? o->value_name : "");
-    if (o->kind == OPTION_INTEGER || o->kind == OPTION_REAL) describe_range(range, sizeof range, o);
+    if (o->kind >= OPTION_INTEGER) describe_range(range, sizeof range, o);
     snprintf(right, sizeof right, "%s%s%s%s%s%s%s", o->help, *range || o->initial ? " (" : "", range,
              *range && o->initial ? ", " : "", o->initial ? "default " : "", o->initial ? o->initial : "",
              *range || o->initial ? ")" : "");

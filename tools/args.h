@@ -12,14 +12,15 @@
 
 /* The kind of an option says which type its field has in the command's struct of values. */
 enum option_kind {
-    OPTION_FLAG,    /* bool */
-    OPTION_TEXT,    /* const char *: NULL when absent, otherwise one of argv */
-    OPTION_TEXTS,   /* struct option_texts: may be given several times */
-    OPTION_INTEGER, /* struct option_integer */
-    OPTION_REAL,    /* struct option_real */
+    OPTION_FLAG,     /* bool */
+    OPTION_TEXT,     /* const char *: NULL when absent, otherwise one of argv */
+    OPTION_TEXTS,    /* struct option_texts: may be given several times */
+    OPTION_INTEGER,  /* struct option_integer */
+    OPTION_REAL,     /* struct option_real */
+    OPTION_INTEGERS, /* struct option_integers: whole numbers, separated by commas */
 };
 
-enum { OPTION_MAX_TEXTS = 16 };
+enum { OPTION_MAX_TEXTS = 16, OPTION_MAX_INTEGERS = 32 };
 
 struct option_texts {
     size_t count;
@@ -29,6 +30,12 @@ struct option_texts {
 struct option_integer {
     bool given; /* false: value is the initial one of the table, or 0 */
     int64_t value;
+};
+
+struct option_integers {
+    bool given; /* false: the initial ones */
+    size_t count;
+    int64_t items[OPTION_MAX_INTEGERS];
 };
 
 struct option_real {
@@ -58,7 +65,7 @@ struct command {
     const struct option *options;
     size_t n_options;
     void (*print_more)(FILE *to); /* what its help says after the options, or NULL */
-    size_t values_bytes; /* of the struct that the offsets refer to */
+    size_t values_bytes;          /* of the struct that the offsets refer to */
     /* On failure *error holds the sentence; an empty one means that everything has been said. */
     sluice_status (*run)(const void *values, sluice_error *error);
 };

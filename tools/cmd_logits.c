@@ -17,8 +17,9 @@
 #include "sluice/experimental.h"
 
 struct logits_values {
-    const char *model, *load_as, *tokens, *prompt, *file, *output, *router_output, *layers;
-    struct option_integer chunk, threads;
+    const char *model, *tokens, *prompt, *file, *output, *router_output, *layers;
+    struct load_options load;
+    struct option_integer chunk;
     bool special, no_bos;
 };
 
@@ -38,7 +39,11 @@ static const struct option options[] = {
              "layer, [layers, tokens, width]"},
     OPTION_ROW_LOAD_AS(struct logits_values),
     OPTION_ROW_CHUNK(struct logits_values),
-    OPTION_ROW_THREADS(struct logits_values),
+    OPTION_ROW_EXACT(struct logits_values),
+    OPTION_ROW_FLOAT(struct logits_values, FLOAT_HELP),
+    OPTION_ROW_CACHE_TYPE(struct logits_values, "f32", ""),
+    OPTION_ROW_NO_REPACK(struct logits_values),
+    OPTION_ROW_THREADS(struct logits_values, load.threads),
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
     OPTION_ROW_NO_BOS(struct logits_values),
 };
@@ -219,7 +224,7 @@ static sluice_status write_files(const struct logits_values *v, const sluice_eng
     if (tokens->count > (size_t)f->info.n_context)
         status = set_error(error, SLUICE_CONTEXT, "the prompt has %zu tokens, this model at most %d", tokens->count,
                            f->info.n_context);
-    if (!status) status = load_session(&session, engine, tokens->count, (size_t)v->chunk.value, error);
+    if (!status) status = load_session(&session, engine, &v->load, tokens->count, (size_t)v->chunk.value, error);
     if (!status) status = create_files(f, v);
     if (!status) status = observe_prompt(f, session, tokens, (size_t)v->chunk.value);
     load_free_session(&session);
@@ -243,7 +248,7 @@ static sluice_status logits(const void *values, sluice_error *error)
         status = input_parse_ids(&tokens, "--tokens", v->tokens, error);
     else
         status = input_read(&text, v->prompt, v->file, error);
-    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, v->load_as, error);
+    if (!status) status = load_engine(&engine, v->model, &v->load, 0, error);
     if (!status && !v->tokens) status = input_tokenize(&tokens, engine, &text, flags, error);
     if (!status && tokens.count == 0)
         status = set_error(error, SLUICE_ARGUMENT, "%s: the text is empty and has no tokens", text.origin);

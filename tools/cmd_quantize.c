@@ -37,7 +37,7 @@ static const struct option options[] = {
              "expert on its own; for this the whole model is loaded"},
     {.name = "context", .letter = 'c', .kind = OPTION_INTEGER, FIELD(context), .value_name = "N", .low = 2,
      .high = LOAD_MAX_CHUNK, .initial = "512", .help = "tokens of the pieces of that text"},
-    OPTION_ROW_THREADS(struct quantize_values),
+    OPTION_ROW_THREADS(struct quantize_values, threads),
     {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, FIELD(quiet), .help = "no line per tensor"},
     OPTION_ROW_JSON(struct quantize_values, "JSON Lines: one object per tensor, then a summary"),
 };

@@ -18,11 +18,12 @@ static const char demo_prompt[] = "Once upon a time there was a king who";
 enum { USUAL_CONTEXT = 4096 };
 
 struct run_values {
-    const char *model, *load_as, *prompt, *file, *tokens;
-    struct option_integer n_tokens, context, threads, chunk, top_k, seed;
+    const char *model, *prompt, *file, *tokens;
+    struct load_options load;
+    struct option_integer n_tokens, context, chunk, top_k, seed;
     struct option_real temperature, top_p, min_p, repeat_penalty;
     struct option_texts stops;
-    bool ignore_eos, special, blas, json, stats;
+    bool ignore_eos, special, json, stats, verbose;
 };
 
 #define FIELD(name) .offset = offsetof(struct run_values, name)
@@ -40,8 +41,12 @@ static const struct option options[] = {
      .high = LOAD_MAX_CONTEXT,
      .help = "positions to reserve; without it 4096, more when prompt and -n need them, within the model's limit"},
     OPTION_ROW_LOAD_AS(struct run_values),
-    OPTION_ROW_THREADS(struct run_values),
+    OPTION_ROW_THREADS(struct run_values, load.threads),
     OPTION_ROW_CHUNK(struct run_values),
+    OPTION_ROW_EXACT(struct run_values),
+    OPTION_ROW_FLOAT(struct run_values, FLOAT_HELP),
+    OPTION_ROW_CACHE_TYPE(struct run_values, NULL, CACHE_TYPE_AS_WEIGHTS),
+    OPTION_ROW_NO_REPACK(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
              "files ask for, and 0 where they ask for nothing"},
@@ -60,9 +65,11 @@ static const struct option options[] = {
     {.name = "ignore-eos", .kind = OPTION_FLAG, FIELD(ignore_eos), .help = "do not stop at the model's end token"},
     OPTION_ROW_SPECIAL(struct run_values,
                        "special tokens are recognised in the prompt and shown in the output"),
-    {.name = "blas", .kind = OPTION_FLAG, FIELD(blas), .help = "large f32 products through OpenBLAS"},
+    {.name = "blas", .kind = OPTION_FLAG, FIELD(load.blas), .help = "large f32 products through OpenBLAS"},
     OPTION_ROW_JSON(struct run_values, "JSON Lines: one object per token, then a summary"),
     {.name = "stats", .kind = OPTION_FLAG, FIELD(stats), .help = "also a hash of all logits that were sampled from"},
+    {.name = "verbose", .letter = 'v', .kind = OPTION_FLAG, FIELD(verbose),
+     .help = "also how the model was loaded and what lies in memory"},
 };
 /* clang-format on */
 
@@ -168,8 +175,7 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     sluice_model_info *info = &r->figures.info;
     size_t n_context = 0;
     double started = clock_seconds();
-    sluice_status status =
-        load_engine(&r->engine, path, v->threads.value, v->blas ? SLUICE_OPEN_BLAS : 0, v->load_as, r->error);
+    sluice_status status = load_engine(&r->engine, path, &v->load, 0, r->error);
     if (status) return status;
     r->figures.load_seconds = clock_seconds() - started;
     sluice_engine_get_info(r->engine, info);
@@ -184,7 +190,7 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     if ((status = prepare_stream(r, info->has_tokenizer))) return status;
     r->figures.seed = r->sampling.seed;
     r->figures.greedy = r->sampling.temperature <= 0;
-    return load_session(&r->session, r->engine, n_context, (size_t)v->chunk.value, r->error);
+    return load_session(&r->session, r->engine, &v->load, n_context, (size_t)v->chunk.value, r->error);
 }
 
 /* ---- output ---------------------------------------------------------------------------------------------------- */
@@ -282,7 +288,7 @@ static sluice_status run_passes(struct run *r)
 {
     struct run_figures *f = &r->figures;
     double started = clock_seconds();
-    sluice_status status = load_prompt(r->session, &r->prompt, (size_t)r->values->chunk.value, r->error);
+    sluice_status status = load_long_prompt(r->session, &f->info, &r->prompt, (size_t)r->values->chunk.value, r->error);
     f->prefill_seconds = clock_seconds() - started;
     sluice_session_get_stats(r->session, &f->prefill);
     sluice_session_reset_stats(r->session);
@@ -316,6 +322,7 @@ static sluice_status run(const void *values, sluice_error *error)
     char demo[4096];
     const char *path = v->model;
     r.figures.hashed = v->stats;
+    r.figures.verbose = v->verbose;
     r.figures.logits_hash = 0xcbf29ce484222325u; /* where FNV-1a begins */
     sluice_status status = check_stops(&v->stops, error);
     if (!status && v->tokens && (v->prompt || v->file))

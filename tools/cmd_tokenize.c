@@ -108,6 +108,7 @@ static sluice_status tokenize(const void *values, sluice_error *error)
     const struct tokenize_values *v = values;
     struct input_text text = {0};
     struct input_tokens tokens = {0};
+    const struct load_options one_thread = {.threads = {true, 1}};
     sluice_engine *engine = NULL;
     sluice_status status = SLUICE_OK;
     if (v->decode && (v->prompt || v->file))
@@ -116,7 +117,7 @@ static sluice_status tokenize(const void *values, sluice_error *error)
         status = input_parse_ids(&tokens, "--decode", v->decode, error);
     else
         status = input_read(&text, v->prompt, v->file, error);
-    if (!status) status = load_engine(&engine, v->model, 1, SLUICE_OPEN_TOKENIZER_ONLY, NULL, error);
+    if (!status) status = load_engine(&engine, v->model, &one_thread, SLUICE_OPEN_TOKENIZER_ONLY, error);
     if (!status) status = v->decode ? decode(v, engine, &tokens, error) : encode(v, engine, &text, error);
     sluice_engine_close(&engine);
     input_free_tokens(&tokens);

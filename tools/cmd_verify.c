@@ -15,13 +15,10 @@
 #include "sluice/experimental.h"
 #include "verify_models.h"
 
-/* Two implementations may differ in a routing decision that is nearly a tie: the k-th score is ahead of the next one by
- * less than this share of the best score. */
-static const double near_tie_share = 1e-5;
-
 struct verify_values {
-    const char *model, *other, *load_as, *reference, *prompt, *file;
-    struct option_integer threads, context;
+    const char *model, *other, *reference, *prompt, *file;
+    struct load_options load;
+    struct option_integer context;
     struct option_real max_kl;
     bool json;
 };
@@ -44,7 +41,11 @@ static const struct option options[] = {
              "models' limits"},
     {.name = "max-kl", .kind = OPTION_REAL, .offset = offsetof(struct verify_values, max_kl), .value_name = "KL",
      .low = 0, .high = 1000, .help = "exit code 2 when the mean divergence of the second model is larger"},
-    OPTION_ROW_THREADS(struct verify_values),
+    OPTION_ROW_EXACT(struct verify_values),
+    OPTION_ROW_FLOAT(struct verify_values, FLOAT_HELP "; the first of two models always runs so"),
+    OPTION_ROW_CACHE_TYPE(struct verify_values, "f32", ""),
+    OPTION_ROW_NO_REPACK(struct verify_values),
+    OPTION_ROW_THREADS(struct verify_values, load.threads),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };
 /* clang-format on */
@@ -239,11 +240,32 @@ static sluice_status check_model(const struct reference *r, const sluice_model_i
 
 /* ---- the comparison -------------------------------------------------------------------------------------------- */
 
-/* Best logits closer than this may swap by rounding alone. */
-#define TOP1_NEAR_TIE 1e-3
+/* How far two correct implementations may be apart. */
+struct limits {
+    const char *why;
+    double nmse, max_abs; /* max_abs infinite: none */
+    /* Decisions that are nearly ties may differ: of the router, where the k-th score is ahead of the next one by less
+     * than this share of the best score, and of the best token, where two logits are closer than this. */
+    double near_tie_share, top1_near_tie;
+};
+
+/* By what the model's products do with their inputs. In float, weights that are stored in 16 bits are products of
+ * rounding themselves, and only the sum of the errors says something about them. */
+static struct limits choose_limits(const sluice_engine *engine, const sluice_model_info *info)
+{
+    unsigned peaks = sluice_engine_get_peaks(engine);
+    if (peaks & 1u << SLUICE_PEAK_INT8)
+        return (struct limits){"activations are rounded to 8 bits, see --float", 1e-2, INFINITY, 0.1, 0.5};
+    if (peaks & 1u << SLUICE_PEAK_BF16)
+        return (struct limits){"activations are rounded to 16 bits, see --float", 1e-3, INFINITY, 0.03, 0.2};
+    if (info->weight_dtype && strcmp(info->weight_dtype, "F32") == 0)
+        return (struct limits){"float32", 1e-10, 1e-4, 1e-5, 1e-3};
+    return (struct limits){"activations are float", 1e-8, INFINITY, 1e-5, 1e-3};
+}
 
 struct comparison {
     const struct reference *reference;
+    struct limits limits;
     struct layer_order routers;
     double error_squares, reference_squares, max_abs, sum_kl, max_kl;
     size_t n_kl, n_top1, n_top1_equal, n_top1_real;         /* real: not equal, and the best two were not close */
@@ -262,7 +284,7 @@ static void compare_logits(struct comparison *c, size_t position, const float *m
         double gap = r->top1_gap ? r->top1_gap[position] : theirs ? theirs[top] - theirs[found] : INFINITY;
         c->n_top1++;
         c->n_top1_equal += found == top;
-        c->n_top1_real += found != top && gap >= TOP1_NEAR_TIE;
+        c->n_top1_real += found != top && gap >= c->limits.top1_near_tie;
     }
     if (!theirs) return;
     for (size_t i = 0; i < r->vocab_size; i++) {
@@ -317,7 +339,7 @@ static void note_scores(struct comparison *c, size_t index, const float *scores,
 {
     const struct reference *r = c->reference;
     double gap = r->router_gap ? r->router_gap[index] : score_gap(scores, n_experts, r->top_k);
-    c->near_tie[index] = gap < near_tie_share * scores[argmax(scores, n_experts)];
+    c->near_tie[index] = gap < c->limits.near_tie_share * scores[argmax(scores, n_experts)];
 }
 
 /* The observer. */
@@ -364,23 +386,15 @@ static sluice_status compare(struct comparison *c, sluice_session *session, slui
 
 /* ---- the verdict ----------------------------------------------------------------------------------------------- */
 
-/* How far two correct implementations in float32 may be apart. Weights that are stored in 16 bits are products of
- * rounding themselves, and only the sum of the errors says something about them. */
-struct limits {
-    double nmse, max_abs; /* max_abs infinite: none */
-};
-
 struct verdict {
     struct limits limits;
     double nmse;
     bool agrees;
 };
 
-static struct verdict judge(const struct comparison *c, const char *weight_dtype)
+static struct verdict judge(const struct comparison *c)
 {
-    struct verdict v;
-    bool f32 = weight_dtype && strcmp(weight_dtype, "F32") == 0;
-    v.limits = f32 ? (struct limits){1e-10, 1e-4} : (struct limits){1e-8, INFINITY};
+    struct verdict v = {.limits = c->limits};
     v.nmse = c->error_squares / fmax(c->reference_squares, 1e-30);
     v.agrees = v.nmse <= v.limits.nmse && c->max_abs <= v.limits.max_abs && c->n_real == 0 && c->n_top1_real == 0;
     return v;
@@ -390,7 +404,7 @@ static void print_verdict(const struct comparison *c, const struct verdict *v)
 {
     const struct reference *r = c->reference;
     printf("reference  %zu tokens, logits of %zu\n", r->tokens.count, r->n_positions);
-    printf("NMSE       %.3g (limit %.0e)\n", v->nmse, v->limits.nmse);
+    printf("NMSE       %.3g (limit %.0e: %s)\n", v->nmse, v->limits.nmse, v->limits.why);
     printf("max abs    %.3g", c->max_abs);
     if (isfinite(v->limits.max_abs)) printf(" (limit %.0e)", v->limits.max_abs);
     printf("\nKL         mean %.3g, max %.3g\n", c->sum_kl / (double)c->n_kl, c->max_kl);
@@ -427,12 +441,13 @@ static sluice_status run_comparison(const struct verify_values *v, const struct 
     sluice_session *session = NULL;
     struct comparison c = {.reference = reference};
     sluice_engine_get_info(engine, &info);
+    c.limits = choose_limits(engine, &info);
     sluice_status status = check_model(reference, &info, error);
-    if (!status) status = load_session(&session, engine, reference->tokens.count, LOAD_CHUNK, error);
+    if (!status) status = load_session(&session, engine, &v->load, reference->tokens.count, LOAD_CHUNK, error);
     if (!status) status = compare(&c, session, error);
     load_free_session(&session);
     if (!status) {
-        struct verdict verdict = judge(&c, info.weight_dtype);
+        struct verdict verdict = judge(&c);
         if (v->json)
             status = json_print_line(describe_verdict(&c, &verdict), error);
         else
@@ -450,7 +465,7 @@ static sluice_status verify_reference(const struct verify_values *v, sluice_erro
     struct reference reference;
     sluice_engine *engine = NULL;
     sluice_status status = read_reference(&reference, v->reference, error);
-    if (!status) status = load_engine(&engine, v->model, v->threads.value, 0, v->load_as, error);
+    if (!status) status = load_engine(&engine, v->model, &v->load, 0, error);
     if (!status) status = run_comparison(v, &reference, engine, error);
     sluice_engine_close(&engine);
     free_reference(&reference);
@@ -460,7 +475,7 @@ static sluice_status verify_reference(const struct verify_values *v, sluice_erro
 static sluice_status verify(const void *values, sluice_error *error)
 {
     const struct verify_values *v = values;
-    const char *other = v->other ? v->other : v->reference ? NULL : v->load_as ? v->model : NULL;
+    const char *other = v->other ? v->other : v->reference ? NULL : v->load.load_as ? v->model : NULL;
     if (!other == !v->reference)
         return set_error(error, SLUICE_ARGUMENT, "name either a second model or --reference FILE");
     if (!other && (v->prompt || v->file))
@@ -470,8 +485,7 @@ static sluice_status verify(const void *values, sluice_error *error)
                                                          .b = other,
                                                          .prompt = v->prompt,
                                                          .file = v->file,
-                                                         .n_threads = v->threads.value,
-                                                         .load_as = v->load_as,
+                                                         .load = v->load,
                                                          .n_window = v->context.given ? (int)v->context.value : 0,
                                                          .max_kl = v->max_kl.given ? v->max_kl.value : -1,
                                                          .json = v->json},
@@ -483,11 +497,14 @@ const struct command command_verify = {
     .summary = "compare a model with reference values of another implementation, or with a second model",
     .usage = "MODEL (--reference FILE | MODEL2 (-p TEXT | -f FILE) [-c N] [--max-kl KL]) [-t N] [--json]",
     .details = "With --reference: prints how far the logits and the choices of experts are from the reference, and "
-               "\"agrees\" or \"DIFFERS\". Limits: float32 weights, normalised mean squared error (NMSE) 1e-10 and "
-               "largest difference 1e-4; others, NMSE 1e-8. Exit code 2 when it differs. With a second model: prints "
-               "the divergence KL(MODEL||MODEL2) in nats, how often the most likely tokens agree, the perplexity of "
-               "both, and the share of (token, layer) pairs whose sets of experts differ. Both models are in memory "
-               "at once. --load-as rounds MODEL2 only; without MODEL2 the model is compared with itself rounded so.",
+               "\"agrees\" or \"DIFFERS\". Limits of the normalised mean squared error (NMSE): with --float 1e-8, or "
+               "1e-10 and a largest difference of 1e-4 if the weights are float32; without it 1e-3 where activations "
+               "are rounded to 16 bits and 1e-2 where they are rounded to 8 bits. Exit code 2 when it differs. With a "
+               "second model: prints the divergence KL(MODEL||MODEL2) in nats, how often the most likely tokens agree, "
+               "the perplexity of both, and the share of (token, layer) pairs whose sets of experts differ. Both "
+               "models are in memory at once. MODEL is the truth: its activations always stay float, those of MODEL2 "
+               "only with --float; --load-as rounds MODEL2 only, and without MODEL2 the model is compared with itself "
+               "rounded so. Keys and values stay float unless --cache-type says otherwise.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct verify_values),

@@ -5,7 +5,7 @@
 #include "args.h"
 
 extern const struct command command_run, command_inspect, command_tokenize, command_logits, command_verify,
-    command_quantize;
+    command_quantize, command_bench;
 
 /* clang-format off */
 /* Rows of the tables of options that mean the same in every command. S is the command's struct of values. */
@@ -14,7 +14,7 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
      .offset = offsetof(S, model), .value_name = "MODEL",                                       \
      .help = "a GGUF file, or a folder with config.json, *.safetensors, tokenizer.json"}
 #define OPTION_ROW_LOAD_AS(S)                                                                   \
-    {.name = "load-as", .kind = OPTION_TEXT, .offset = offsetof(S, load_as),                    \
+    {.name = "load-as", .kind = OPTION_TEXT, .offset = offsetof(S, load.load_as),               \
      .value_name = "TYPE", .help = "round the matrices to this type while loading, so that a large model fits: "      \
      "f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_nl, iq4_xs, mxfp4, q3_k, q2_k; embedding and "   \
      "head become q6_k at least"}
@@ -24,14 +24,30 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
 #define OPTION_ROW_FILE(S)                                                                      \
     {.name = "file", .letter = 'f', .kind = OPTION_TEXT, .offset = offsetof(S, file),           \
      .value_name = "FILE", .help = "the text is the whole content of FILE; -: of standard input"}
-#define OPTION_ROW_THREADS(S)                                                                   \
-    {.name = "threads", .letter = 't', .kind = OPTION_INTEGER, .offset = offsetof(S, threads),  \
+#define OPTION_ROW_THREADS(S, FIELD_OF_S)                                                       \
+    {.name = "threads", .letter = 't', .kind = OPTION_INTEGER, .offset = offsetof(S, FIELD_OF_S), \
      .value_name = "N", .low = 1, .high = LOAD_MAX_THREADS,                                     \
      .help = "threads; without it one per CPU that the process may use"}
 #define OPTION_ROW_CHUNK(S)                                                                     \
     {.name = "chunk", .kind = OPTION_INTEGER, .offset = offsetof(S, chunk), .value_name = "N",  \
-     .low = 1, .high = LOAD_MAX_CHUNK, .initial = "512",                                        \
-     .help = "most tokens of the prompt in one pass; with latent attention or DeltaNet logits round differently"}
+     .low = 1, .high = LOAD_MAX_CHUNK, .initial = "2048",                                       \
+     .help = "most tokens of the prompt in one pass; without --exact the cut may change how logits round"}
+#define OPTION_ROW_EXACT(S)                                                                     \
+    {.name = "exact", .kind = OPTION_FLAG, .offset = offsetof(S, load.exact),                   \
+     .help = "the same bits however the text is cut into passes; slower where the form of a product or of attention " \
+     "is otherwise chosen by the number of tokens"}
+#define OPTION_ROW_NO_REPACK(S)                                                                 \
+    {.name = "no-repack", .kind = OPTION_FLAG, .offset = offsetof(S, load.no_repack),           \
+     .help = "read matrices where they lie in the file: opens at once and needs little memory, runs slower"}
+#define OPTION_ROW_FLOAT(S, TEXT)                                                               \
+    {.name = "float", .kind = OPTION_FLAG, .offset = offsetof(S, load.keep_float), .help = TEXT}
+#define FLOAT_HELP                                                                              \
+    "activations stay float; otherwise those that meet quantised matrices are rounded to 8 bits, and where the CPU "   \
+    "multiplies bfloat16 those that meet such matrices to that, which is faster"
+#define OPTION_ROW_CACHE_TYPE(S, INITIAL, TEXT)                                                 \
+    {.name = "cache-type", .kind = OPTION_TEXT, .offset = offsetof(S, load.cache_type),         \
+     .value_name = "TYPE", .initial = INITIAL, .help = "keys and values are kept as f32, f16, bf16 or q8_0" TEXT}
+#define CACHE_TYPE_AS_WEIGHTS "; without it f32 for F32 weights, bf16 for BF16, else f16"
 #define OPTION_ROW_SPECIAL(S, TEXT)                                                             \
     {.name = "special", .kind = OPTION_FLAG, .offset = offsetof(S, special), .help = TEXT}
 #define OPTION_ROW_NO_BOS(S)                                                                    \

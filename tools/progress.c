@@ -35,13 +35,13 @@ struct progress progress_begin(const char *label, enum progress_unit unit)
 
 static void draw(const struct progress *p, double share, double rate, double left)
 {
-    char cells[BAR_CELLS + 1], speed[48];
+    char cells[BAR_CELLS + 1], speed[48] = "";
     int full = (int)(share * BAR_CELLS);
     for (int i = 0; i < BAR_CELLS; i++) cells[i] = i < full ? '#' : '.';
     cells[BAR_CELLS] = 0;
     if (p->unit == PROGRESS_BYTES)
         snprintf(speed, sizeof speed, "%s/s", human_bytes(rate).text);
-    else
+    else if (p->unit == PROGRESS_TOKENS)
         snprintf(speed, sizeof speed, "%.1f tokens/s", rate);
     fprintf(stderr, "\r%s [%s%s%s] %3d%%  %s", p->label, p->colour ? "\033[32m" : "", cells, p->colour ? "\033[0m" : "",
             (int)(share * 100), speed);

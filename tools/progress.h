@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum progress_unit { PROGRESS_BYTES, PROGRESS_TOKENS };
+enum progress_unit { PROGRESS_BYTES, PROGRESS_TOKENS, PROGRESS_SHARE /* without a rate */ };
 
 struct progress {
     const char *label;

@@ -44,13 +44,28 @@ static struct rates compute_rates(const struct run_figures *f)
     };
 }
 
+static void print_loading(const struct run_figures *f)
+{
+    const sluice_model_info *i = &f->info;
+    fprintf(stderr, "load     %.2f s, %s/s of %s in the files\n", f->load_seconds,
+            human_bytes(quotient((double)i->file_bytes, f->load_seconds)).text,
+            human_bytes((double)i->file_bytes).text);
+    fprintf(stderr, "memory   %s of weights, %.0f %% of them in 2 MiB pages, %s of session",
+            human_bytes((double)i->weight_bytes).text, 100 * i->huge_page_share,
+            human_bytes((double)f->session_bytes).text);
+    if (i->mapped_bytes) fprintf(stderr, "; %s read in the file", human_bytes((double)i->mapped_bytes).text);
+    fputc('\n', stderr);
+    fprintf(stderr, "machine  %d threads, %s\n", i->n_threads, i->isa ? i->isa : "");
+}
+
 void run_report_print(const struct run_figures *f)
 {
     struct rates r = compute_rates(f);
     const sluice_session_stats *d = &f->decode;
     progress_clear();
-    fprintf(stderr, "%sprefill  %6" PRIu64 " tokens  %8.1f tokens/s\n", isatty(STDOUT_FILENO) ? "\n" : "",
-            prefilled_tokens(f), r.prefill_per_second);
+    if (isatty(STDOUT_FILENO)) fputc('\n', stderr);
+    if (f->verbose) print_loading(f);
+    fprintf(stderr, "prefill  %6" PRIu64 " tokens  %8.1f tokens/s\n", prefilled_tokens(f), r.prefill_per_second);
     if (d->decode_tokens > 0)
         fprintf(stderr, "decode   %6" PRIu64 " tokens  %8.1f tokens/s  %s touched per token  %.1f GB/s\n",
                 d->decode_tokens, r.decode_per_second, human_bytes(r.bytes_per_token).text, r.bytes_per_second / 1e9);

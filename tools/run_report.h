@@ -14,8 +14,9 @@ struct run_figures {
     sluice_session_stats prefill, decode; /* of the passes before and after the first sampled token */
     size_t session_bytes;
     uint64_t seed;
-    bool greedy; /* the seed is of no consequence */
-    bool hashed; /* logits_hash is wanted */
+    bool greedy;  /* the seed is of no consequence */
+    bool verbose; /* figures of loading and memory are wanted */
+    bool hashed;  /* logits_hash is wanted */
     uint64_t logits_hash;
     const char *finish; /* "stop", "length", "eos", "context" or "cancelled" */
 };

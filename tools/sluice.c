@@ -12,7 +12,8 @@
 #include "output.h"
 
 static const struct command *const commands[] = {
-    &command_run, &command_inspect, &command_tokenize, &command_logits, &command_verify, &command_quantize,
+    &command_run,    &command_inspect,  &command_tokenize, &command_logits,
+    &command_verify, &command_quantize, &command_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

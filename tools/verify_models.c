@@ -23,6 +23,7 @@ enum { BLOCK_BYTES = 64 << 20, MAX_BLOCK = 256, DEFAULT_WINDOW = 512 };
 
 /* One of the two models, and what it said about the current block. */
 struct side {
+    struct load_options load;
     sluice_engine *engine;
     sluice_session *session;
     sluice_model_info info;
@@ -62,10 +63,9 @@ static void keep(void *context, sluice_observation what, int layer, size_t first
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
-static sluice_status open_side(struct side *s, const char *path, const char *load_as, int64_t n_threads,
-                               sluice_error *error)
+static sluice_status open_side(struct side *s, const char *path, sluice_error *error)
 {
-    sluice_status status = load_engine(&s->engine, path, n_threads, 0, load_as, error);
+    sluice_status status = load_engine(&s->engine, path, &s->load, 0, error);
     if (!status) sluice_engine_get_info(s->engine, &s->info);
     return status;
 }
@@ -120,7 +120,7 @@ static sluice_status prepare(struct side *s, const struct models *m, size_t n_bl
     }
     if (!s->logits || (m->compares_experts && !s->experts))
         return set_error(error, SLUICE_MEMORY, "not enough memory to compare");
-    sluice_status status = load_session(&s->session, s->engine, n_window, n_block, error);
+    sluice_status status = load_session(&s->session, s->engine, &s->load, n_window, n_block, error);
     if (!status) status = sluice_session_observe(s->session, &observer);
     if (status && s->session) set_error(error, status, "%s", sluice_session_error(s->session));
     return status;
@@ -279,9 +279,11 @@ static sluice_status report(struct models *m, const struct verify_models_request
 
 sluice_status verify_models(const struct verify_models_request *r, sluice_error *error)
 {
-    struct models m = {.b_is_rounded = r->load_as != NULL};
-    sluice_status status = open_side(&m.side[0], r->a, NULL, r->n_threads, error);
-    if (!status) status = open_side(&m.side[1], r->b, r->load_as, r->n_threads, error);
+    struct models m = {.b_is_rounded = r->load.load_as != NULL, .side = {{.load = r->load}, {.load = r->load}}};
+    m.side[0].load.load_as = NULL;
+    m.side[0].load.keep_float = true;
+    sluice_status status = open_side(&m.side[0], r->a, error);
+    if (!status) status = open_side(&m.side[1], r->b, error);
     if (!status) status = check_pair(&m, r, error);
     if (!status) status = tokenize(&m, r, error);
     if (!status) {

@@ -3,17 +3,15 @@
 #define TOOLS_VERIFY_MODELS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "sluice/sluice.h"
+#include "load.h"
 
 struct verify_models_request {
     const char *a, *b;         /* paths; a is the truth */
     const char *prompt, *file; /* one of them, or the pipe */
-    int64_t n_threads;
-    int n_window;       /* positions per window, 2 or more, that do not see other windows; 0: 512 or what there is */
-    double max_kl;      /* negative: no limit. Above it: an empty SLUICE_FORMAT, after the figures */
-    const char *load_as; /* type that b is rounded to while it is loaded, or NULL */
+    int n_window;  /* positions per window, 2 or more, that do not see other windows; 0: 512 or what there is */
+    double max_kl; /* negative: no limit. Above it: an empty SLUICE_FORMAT, after the figures */
+    struct load_options load; /* of b; a is the truth: not rounded while it is loaded, and its activations stay float */
     bool json;
 };
 

@@ -222,6 +222,19 @@ void archive_release(const struct archive *a, const struct tensor_view *t)
     memory_release_range(t->data, (size_t)t->bytes);
 }
 
+bool archive_may_read(const struct archive *a, const unsigned char *p, size_t n)
+{
+    const uintptr_t at = (uintptr_t)p;
+    for (size_t i = 0; i < a->n_files; i++) {
+        const struct file_map *map = &a->files[i].map;
+        const uintptr_t begin = (uintptr_t)map->data;
+        uint64_t bytes; /* with what the system adds to the last page, zeros */
+        if (at < begin || at - begin >= map->bytes) continue;
+        return checked_align(&bytes, map->bytes, memory_page_bytes()) && n <= bytes - (at - begin);
+    }
+    return false;
+}
+
 struct meta archive_meta(const struct archive *a, enum archive_document d, const char *path)
 {
     if (d == DOCUMENT_GGUF) return gguf_meta(a->format == ARCHIVE_GGUF ? gguf_find(&a->files[0], path) : NULL);

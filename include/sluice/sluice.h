@@ -217,6 +217,8 @@ typedef struct sluice_model_info {
     /* read for one token: chosen experts only; without the embedding row, with the head */
     uint64_t n_active_parameters;
     uint64_t weight_bytes;        /* of the weights as packed in memory */
+    uint64_t mapped_bytes;        /* of the weights that are read in the file (SLUICE_OPEN_NO_REPACK) */
+    double huge_page_share;       /* 0..1 of the memory of weights lies in pages of 2 MiB now; 0: no weights, unknown */
     uint64_t file_bytes;          /* of the tensors in the files */
     uint64_t cache_bytes_per_token; /* keys and values, or latents, all layers */
     uint64_t state_bytes;         /* of recurrent layers, whatever the length; a session keeps a few copies */

@@ -47,16 +47,36 @@ char *memory_strndup(const char *s, size_t n)
     return copy;
 }
 
-enum { HUGE_PAGE_BYTES = 2 << 20 };
+enum { FETCH_BYTES = 128 << 10 }; /* of one request: of a larger one the kernel may read only the beginning */
+
+size_t memory_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+static void *map_anonymous(size_t n)
+{
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Maps one huge page too many, and gives back what lies before the first multiple of one and behind the block. */
+static void *map_huge(size_t n)
+{
+    const size_t page = memory_page_bytes();
+    uint64_t whole, all;
+    if (!checked_align(&whole, n, page) || !checked_add(&all, whole, HUGE_PAGE_BYTES)) return NULL;
+    unsigned char *p = map_anonymous(all);
+    if (!p) return NULL;
+    const size_t before = -(uintptr_t)p % HUGE_PAGE_BYTES, behind = all - before - whole;
+    if (before) munmap(p, before);
+    if (behind) munmap(p + before + whole, behind);
+    /* 4 KiB pages cost about half of the decode speed on large models: the page walks outrun the prefetcher. */
+    madvise(p + before, whole, MADV_HUGEPAGE);
+    return p + before;
+}
 
 void *memory_map_pages(size_t n, bool huge)
 {
     if (!may_proceed()) return NULL;
-    void *p = mmap(NULL, n ? n : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return NULL;
-    /* 4 KiB pages cost about half of the decode speed on large models: the page walks outrun the prefetcher. */
-    if (huge && n >= 4 * (size_t)HUGE_PAGE_BYTES) madvise(p, n, MADV_HUGEPAGE);
-    return p;
+    return huge && n >= HUGE_PAGE_BYTES ? map_huge(n) : map_anonymous(n ? n : 1);
 }
 
 void memory_unmap_pages(void *p, size_t n)
@@ -64,11 +84,36 @@ void memory_unmap_pages(void *p, size_t n)
     if (p) munmap(p, n ? n : 1);
 }
 
+double memory_huge_share(const void *p, size_t n)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool inside = false;
+    unsigned long long first, end, kib, touched = 0, huge = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%llx-%llx ", &first, &end) == 2) /* neighbours may have become one area with the block */
+            inside = n > 0 && first < (uintptr_t)p + n && end > (uintptr_t)p;
+        else if (inside && sscanf(line, "Rss: %llu kB", &kib) == 1)
+            touched += kib;
+        else if (inside && sscanf(line, "AnonHugePages: %llu kB", &kib) == 1)
+            huge += kib;
+    }
+    if (file) fclose(file);
+    return touched ? (double)huge / (double)touched : 0;
+}
+
 void memory_release_range(const void *p, size_t n)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t page = memory_page_bytes();
     uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1), last = ((uintptr_t)p + n) & ~(page - 1);
     if (last > first) madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+void memory_prefetch_range(const void *p, size_t n)
+{
+    const uintptr_t end = (uintptr_t)p + n;
+    for (uintptr_t at = (uintptr_t)p & ~(memory_page_bytes() - 1); at < end; at += FETCH_BYTES)
+        madvise((void *)at, end - at < FETCH_BYTES ? end - at : FETCH_BYTES, MADV_WILLNEED);
 }
 
 /* Reads one unsigned number from a small file of the kernel; false when there is none ("max", absent). */

@@ -14,11 +14,16 @@ void *memory_realloc(void *p, size_t n);        /* as realloc; the old block sta
 void memory_free(void *p);                      /* NULL is fine */
 char *memory_strndup(const char *s, size_t n);
 
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
 /* Zeroed, page-aligned, untouched block: pages become real at the first touch, which also decides the NUMA node.
- * `huge` asks for 2 MiB pages, for what will be used whole. NULL when memory is short. memory_unmap_pages takes the
- * same size. */
+ * `huge` asks for 2 MiB pages, for what will be used whole: a block of one or more of them then begins at a multiple of
+ * 2 MiB. NULL when memory is short. memory_unmap_pages takes the same size. */
 void *memory_map_pages(size_t n, bool huge);
 void memory_unmap_pages(void *p, size_t n);
+/* The share of the touched part of such a block that really lies in 2 MiB pages, 0..1; 0 if the system does not tell.
+ * Reads what the system knows now, which takes milliseconds. */
+double memory_huge_share(const void *p, size_t n);
 
 /* Read-only view of a whole regular file. */
 struct file_map {
@@ -26,6 +31,10 @@ struct file_map {
     size_t bytes;
 };
 void memory_release_range(const void *p, size_t n); /* the pages of a file map may be dropped from memory */
+/* Part of a file map will be read soon: the disk may begin now. Does not wait for it. */
+void memory_prefetch_range(const void *p, size_t n);
+
+size_t memory_page_bytes(void); /* of the system's small pages */
 
 /* What this process may use: min(physical available, cgroup limit) in bytes; 0 when unknown. */
 uint64_t memory_available(void);

@@ -147,7 +147,7 @@ static void collect(void *context, const struct thread *t, const struct weight *
     double *sums = c->sums + (size_t)e * (size_t)c->k;
     for (int i = 0; i < n_rows; i++) {
         const float *row = x + (rows ? rows[i] : i) * ldx;
-        for (int j = begin; j < end; j++) sums[j] += (double)row[j] * (double)row[j];
+        for (int j = begin; j < end; j++) sums[j] += (double)row[j - begin] * (double)row[j - begin];
     }
     if (begin == 0 && end > 0) c->counts[e] += (uint64_t)n_rows;
     const sluice_quantize_options *o = p->options; /* thread 0 is the caller's own */
@@ -216,6 +216,7 @@ static sluice_status run_text(struct importance *p, const sluice_engine *e, stru
     const int wanted = o->n_context ? o->n_context : 512, limit = p->model->config.n_context;
     options.n_context = wanted < limit ? wanted : limit;
     options.n_chunk = options.n_context < 512 ? options.n_context : 512;
+    options.cache_type = "f32";
     collector.context = p;
 
     sluice_status s = tokenize(e, o, &tokens, &n, f);
@@ -279,6 +280,7 @@ sluice_status importance_collect(struct importance **out, const char *path, cons
     struct importance *p = NULL;
     *out = NULL;
     options.n_threads = o->n_threads;
+    options.flags = SLUICE_OPEN_FLOAT; /* the inputs as they are */
     options.progress = load_progress;
     options.warning = load_warning;
     options.context = (void *)o;

@@ -83,8 +83,16 @@ static sluice_status read_load_as(const sluice_engine_options *o, enum dtype *ty
 
 static sluice_status check_options(const sluice_engine_options *o, struct failure *f)
 {
+    const unsigned known = SLUICE_OPEN_NO_WEIGHTS | SLUICE_OPEN_TOKENIZER_ONLY | SLUICE_OPEN_BLAS | SLUICE_OPEN_EXACT |
+                           SLUICE_OPEN_NO_REPACK | SLUICE_OPEN_FLOAT;
     if (o->n_threads < 0 || o->n_threads > TEAM_MAX_THREADS)
         return fail(f, SLUICE_ARGUMENT, "threads: found %d, expected 0..%d", o->n_threads, TEAM_MAX_THREADS);
+    if (o->flags & ~known) return fail(f, SLUICE_ARGUMENT, "flags: 0x%x is not known", o->flags & ~known);
+    if (o->flags & SLUICE_OPEN_BLAS && o->flags & (SLUICE_OPEN_EXACT | SLUICE_OPEN_NO_REPACK))
+        return fail(f, SLUICE_ARGUMENT, "OpenBLAS cannot be used together with %s",
+                    o->flags & SLUICE_OPEN_EXACT ? "exact results" : "weights that stay in the file");
+    if (o->load_as && o->flags & SLUICE_OPEN_NO_REPACK)
+        return fail(f, SLUICE_ARGUMENT, "load as: weights that stay in the file keep its type");
     if (o->flags & SLUICE_OPEN_BLAS && !panel_blas_usable())
         return fail(f, SLUICE_UNSUPPORTED, "OpenBLAS: libopenblas.so.0 cannot be loaded, or this build is without it");
     enum dtype type;
@@ -167,7 +175,10 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
 {
     struct bind_options bind = {
         .features = e->features,
-        .layout_flags = o->flags & SLUICE_OPEN_BLAS ? PANEL_BLAS : 0,
+        .layout_flags = (o->flags & SLUICE_OPEN_BLAS ? PANEL_BLAS : 0u) |
+                        (o->flags & SLUICE_OPEN_NO_REPACK ? PANEL_FILE : 0u) |
+                        (o->flags & SLUICE_OPEN_FLOAT ? PANEL_FLOAT : 0u),
+        .exact = o->flags & SLUICE_OPEN_EXACT,
         .convert = o->load_as != NULL,
         .load_weights = !(o->flags & SLUICE_OPEN_NO_WEIGHTS),
         .progress = o->progress,
@@ -193,7 +204,10 @@ static sluice_status open_files(sluice_engine *e, const char *path, const sluice
     if (archive_warning(a)) warn(o, archive_warning(a));
     s = open_vocab(e, a, o, f);
     if (!s && !tokenizer_only) s = open_model(e, a, o, f);
-    archive_close(&a);
+    if (!s && e->has_weights && e->model.mapped_bytes > 0)
+        e->archive = a;
+    else
+        archive_close(&a);
     return s;
 }
 
@@ -234,6 +248,7 @@ void sluice_engine_close(sluice_engine **engine)
     *engine = NULL;
     if (!e) return;
     if (e->has_model) model_free(&e->model);
+    archive_close(&e->archive);
     vocab_free(&e->vocab);
     pthread_mutex_destroy(&e->team_lock);
     memory_free(e);
@@ -273,8 +288,10 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     out->n_parameters = m->n_parameters;
     out->n_active_parameters = m->n_active_parameters;
     out->weight_bytes = m->weight_bytes;
+    out->mapped_bytes = m->mapped_bytes;
+    out->huge_page_share = m->arena.base ? memory_huge_share(m->arena.base, m->arena.capacity) : 0;
     out->file_bytes = m->file_bytes;
-    out->cache_bytes_per_token = cache_bytes_per_token(c);
+    out->cache_bytes_per_token = cache_bytes_per_token(c, cache_default_type(m->main_dtype));
     out->state_bytes = cache_state_bytes(c);
     if (out->bos_token < 0) out->bos_token = c->bos_token;
     out->end_tokens = c->end_tokens;

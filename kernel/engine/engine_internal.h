@@ -14,9 +14,12 @@
 
 enum { LICENSE_BYTES = 128 };
 
+struct archive;
+
 struct sluice_engine {
     struct model model;     /* zero when only a tokenizer was opened */
     bool has_model, has_weights;
+    struct archive *archive; /* open as long as the model reads weights in its files; else NULL */
     struct vocab *vocab;    /* NULL: no tokenizer files */
     struct team team;       /* one pass at a time: */
     pthread_mutex_t team_lock;
@@ -31,6 +34,7 @@ struct sluice_session {
     struct cache cache;
     struct workspace ws;
     int n_context, n_chunk;
+    enum dtype cache_type;
     int32_t *tokens;         /* [n_context] the timeline; cache.length of them are valid */
     struct row *rows;        /* [n_chunk] of the pass that is prepared */
     float *logits;           /* [vocab_size] of the last token */
@@ -39,7 +43,8 @@ struct sluice_session {
     int kept_at[CACHE_CHECKPOINTS]; /* position of that checkpoint, or 0: no logits were asked for there */
     atomic_bool cancel;
     struct observation_relay *relay; /* experimental.c; NULL: nobody looks on */
-    struct candidate *candidates;    /* [vocab_size] sampler.c */
+    struct candidate *candidates;    /* [vocab_size] scratch of sampler.c, and the next three: [ld_vocab] */
+    float *probabilities, *kept_probabilities, *penalised;
     struct failure failure;
     sluice_session_stats stats;
 };
@@ -60,7 +65,6 @@ struct observation_relay {
 /* Frees the relay of an observer and nulls the pointer; NULL is fine. */
 void relay_free(struct observation_relay **relay);
 
-struct archive;
 /* What the model card's front matter, between two lines "---" at its beginning, or a GGUF key says: "apache-2.0"; or
  * nothing. */
 void read_license(char out[LICENSE_BYTES], const struct archive *a);

@@ -1,4 +1,5 @@
-/* The parts of the interface that are not promised: observers, and arrays from .safetensors files. */
+/* The parts of the interface that are not promised: observers, questions about products, and arrays from .safetensors
+ * files. */
 #include "sluice/experimental.h"
 
 #include <stdlib.h>
@@ -53,6 +54,20 @@ sluice_status sluice_session_observe(sluice_session *s, const sluice_observer *o
     relay->outer = *observer;
     s->relay = relay;
     return SLUICE_OK;
+}
+
+/* ---- products ---------------------------------------------------------------------------------------------------- */
+
+_Static_assert((int)SLUICE_PEAK_F32 == (int)PEAK_F32 && (int)SLUICE_PEAK_BF16 == (int)PEAK_BF16 &&
+                   (int)SLUICE_PEAK_INT8 == (int)PEAK_INT8,
+               "public and internal peaks are numbered alike");
+
+unsigned sluice_engine_get_peaks(const sluice_engine *e) { return e->has_model ? model_peaks(&e->model) : 0; }
+
+bool sluice_engine_get_kernels(const sluice_engine *e, size_t i, char *out, size_t cap)
+{
+    if (cap) out[0] = 0;
+    return e->has_model && i < 1 << 20 && model_describe_kernels(&e->model, (int)i, out, cap);
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------------------------ */

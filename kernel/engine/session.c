@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-enum { DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 512, MAX_CHUNK = 8192 };
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 2048, MAX_CHUNK = 8192 };
 
 sluice_session_options sluice_session_options_default(void) { return (sluice_session_options){0}; }
 
@@ -25,6 +25,9 @@ static sluice_status resolve_options(const sluice_engine *e, sluice_session_opti
         return fail(f, SLUICE_ARGUMENT, "chunk: found %d, expected 0..%d", o->n_chunk, MAX_CHUNK);
     if (o->n_chunk == 0) o->n_chunk = DEFAULT_CHUNK;
     if (o->n_chunk > o->n_context) o->n_chunk = o->n_context;
+    enum dtype type;
+    if (o->cache_type && !cache_type_from_word(o->cache_type, &type))
+        return fail(f, SLUICE_ARGUMENT, "cache type: found \"%.16s\", expected f32, f16, bf16 or q8_0", o->cache_type);
     return SLUICE_OK;
 }
 
@@ -32,18 +35,23 @@ static sluice_status resolve_options(const sluice_engine *e, sluice_session_opti
 static void carve(sluice_session *s, struct arena *arena)
 {
     const struct model *m = &s->engine->model;
-    cache_carve(&s->cache, &m->config, s->n_context, arena);
+    cache_carve(&s->cache, &m->config, s->n_context, s->cache_type, arena);
     workspace_carve(&s->ws, m, s->n_chunk, s->engine->team.n_threads, s->n_context, arena);
     s->tokens = ARENA_TAKE(arena, int32_t, (size_t)s->n_context);
     s->rows = ARENA_TAKE(arena, struct row, (size_t)s->n_chunk);
     s->logits = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
     if (s->cache.state_floats) s->kept_logits = ARENA_TAKE(arena, float, CACHE_CHECKPOINTS *(size_t)s->ws.ld_vocab);
     s->candidates = ARENA_TAKE(arena, struct candidate, (size_t)m->config.vocab_size);
+    s->probabilities = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
+    s->kept_probabilities = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
+    s->penalised = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
 }
 
 static void measure(sluice_session *s, const sluice_engine *e, const sluice_session_options *o)
 {
     *s = (sluice_session){.engine = (sluice_engine *)e, .n_context = o->n_context, .n_chunk = o->n_chunk};
+    s->cache_type = cache_default_type(e->model.main_dtype);
+    if (o->cache_type) cache_type_from_word(o->cache_type, &s->cache_type);
     carve(s, &s->arena);
 }
 
@@ -116,6 +124,21 @@ static void run_forward(struct thread *t, void *context)
 
 enum pass_kind { PASS_PREFILL, PASS_DECODE, PASS_REPLAY };
 
+static void count_pass(sluice_session *s, int n_rows, bool is_decode, double seconds, double wait_seconds)
+{
+    sluice_session_stats *stats = &s->stats;
+    const struct workspace *ws = &s->ws;
+    *(is_decode ? &stats->decode_tokens : &stats->prefill_tokens) += (uint64_t)n_rows;
+    *(is_decode ? &stats->decode_seconds : &stats->prefill_seconds) += seconds;
+    *(is_decode ? &stats->decode_wait_seconds : &stats->prefill_wait_seconds) += wait_seconds;
+    *(is_decode ? &stats->decode_bytes : &stats->prefill_bytes) += ws->bytes_read;
+    *(is_decode ? &stats->decode_passes : &stats->prefill_passes) += 1;
+    *(is_decode ? &stats->experts_read : &stats->prefill_experts_read) += ws->experts_read;
+    if (is_decode) return;
+    stats->prefill_expert_rows += ws->expert_rows;
+    for (int i = 0; i < N_PEAKS; i++) stats->prefill_operations[i] += ws->operations[i];
+}
+
 /* One pass over the prepared rows with the workspace of `s`. Counts it for `s`. */
 static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_rows, enum pass_kind kind)
 {
@@ -128,12 +151,14 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
                   .is_decode = is_decode,
                   .observer = s->relay && kind != PASS_REPLAY ? &s->relay->inner : NULL},
     };
-    s->ws.bytes_read = s->ws.experts_read = 0;
+    s->ws.bytes_read = s->ws.experts_read = s->ws.expert_rows = 0;
+    memset(s->ws.operations, 0, sizeof s->ws.operations);
     s->ws.cancelled[0] = s->ws.cancelled[1] = false;
     atomic_store(&s->ws.not_finite, false);
     double start = clock_seconds();
     pthread_mutex_lock(&s->engine->team_lock);
     team_run(&s->engine->team, run_forward, &pass);
+    const double wait_seconds = s->engine->team.wait_seconds;
     pthread_mutex_unlock(&s->engine->team_lock);
     double seconds = clock_seconds() - start;
 
@@ -145,12 +170,7 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
         return fail(&s->failure, SLUICE_NUMERIC,
                     "%s: a logit is not finite in the pass that ends with token %d at position %d", s->engine->name,
                     (int)rows[n_rows - 1].token, rows[n_rows - 1].position);
-    sluice_session_stats *stats = &s->stats;
-    *(is_decode ? &stats->decode_tokens : &stats->prefill_tokens) += (uint64_t)n_rows;
-    *(is_decode ? &stats->decode_seconds : &stats->prefill_seconds) += seconds;
-    *(is_decode ? &stats->decode_bytes : &stats->prefill_bytes) += s->ws.bytes_read;
-    *(is_decode ? &stats->decode_passes : &stats->prefill_passes) += 1;
-    if (is_decode) stats->experts_read += s->ws.experts_read;
+    count_pass(s, n_rows, is_decode, seconds, wait_seconds);
     return SLUICE_OK;
 }
 
@@ -373,6 +393,8 @@ sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from
     if (to == from) return SLUICE_OK;
     if (to->engine != from->engine)
         return fail(&to->failure, SLUICE_ARGUMENT, "a session of another engine cannot be copied");
+    if (to->cache_type != from->cache_type)
+        return fail(&to->failure, SLUICE_ARGUMENT, "a session with another type of cache cannot be copied");
     if (from->cache.length > to->n_context)
         return fail(&to->failure, SLUICE_CONTEXT, "a timeline of %d tokens does not fit: the context is %d",
                     from->cache.length, to->n_context);

@@ -5,10 +5,14 @@
  *   q = Wq h, k = Wk h, v = Wv h            [n_rows, heads * head_dim]; v may be k
  *   q, k normalised, clipped, rotated       per head
  *   k, v appended to the cache
- *   mixed = softmax(q k^T * scale) v        online over blocks of positions, in fixed order
+ *   mixed = softmax(q k^T * scale) v        per block of positions, then merged in ascending order
  *   mixed *= sigmoid(gate)                  where q has a gate beside each query
  *   x += Wo mixed
- */
+ *
+ * A piece of work is some rows of one session and one kv head: all their queries read each key and value once. Where
+ * there are too few of these for the threads, each block of positions is a piece of its own. Blocks are cut at absolute
+ * multiples of ATTENTION_BLOCK, so a row's result depends on its position alone. */
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -96,55 +100,263 @@ static void divide_out(const struct workspace *ws, const float *sink, float max,
     for (int d = 0; d < n; d++) mixed[d] = out[d] * share / sum;
 }
 
-/* The query heads of one (row, kv head) read all visible positions, block by block. Blocks are cut at absolute
- * multiples of ATTENTION_BLOCK, so the order of sums depends on the position alone. */
-static void attend(const struct layer *layer, int l, struct workspace *ws, const struct row *row, int i, int kv_head,
-                   struct thread *t)
+/* ---- room -------------------------------------------------------------------------------------------------------- */
+
+enum {
+    PIECE_QUERIES = 64, /* or one group: enough to read keys and values seldom, few enough for L2 */
+    MAX_SPLIT_ROWS = 8, /* of a pass whose blocks are pieces: the room for their results grows with the context */
+};
+
+/* A thread's buffers for n_queries. */
+struct own {
+    float *scratch;                           /* of ops.attention */
+    float *block_out, *out;                   /* [n_queries, ld] of one block, and of all until now */
+    float *block_max, *block_sum, *max, *sum; /* [n_queries] */
+    ptrdiff_t ld;
+};
+
+static int group_of(const struct mixer *mixer) { return mixer->n_heads / mixer->n_kv_heads; }
+
+/* Places the buffers of a layer in `base` (NULL: only counts) and gives their floats. */
+static size_t place(struct own *own, const struct mixer *mixer, float *base)
 {
-    const struct mixer *mixer = &layer->config->mixer;
-    const int group = mixer->n_heads / mixer->n_kv_heads, v_head_dim = mixer->v_head_dim;
-    const int first = mixer->window && row->position >= mixer->window ? row->position - mixer->window + 1 : 0;
-    const struct cache_layer *cache = &row->cache->layers[l];
-    float *q = ws->q + i * ws->ld_q + (ptrdiff_t)kv_head * group * query_stride(mixer);
-    float *mixed = ws->mixed + i * ws->ld_mixed + (ptrdiff_t)kv_head * group * v_head_dim;
-    float *own = ws->own_scores + (size_t)t->id * ws->own_scores_floats;
-    float *max = own + (size_t)group * ATTENTION_BLOCK, *sum = max + group, *out = sum + group;
-    for (int g = 0; g < group; g++) {
-        max[g] = -INFINITY;
-        sum[g] = 0;
-    }
-    memset(out, 0, (size_t)group * (size_t)v_head_dim * sizeof *out);
-    for (int start = first - first % ATTENTION_BLOCK; start <= row->position; start += ATTENTION_BLOCK) {
-        int last = row->position + 1 - start;
-        struct attention_block block = {
-            .q = q,
-            .q_stride = query_stride(mixer),
-            .k = cache_keys(cache, kv_head, start),
-            .v = cache_values(cache, kv_head, start),
-            .v_stride = v_head_dim,
-            .n_q = group,
-            .head_dim = mixer->head_dim,
-            .v_head_dim = v_head_dim,
-            .first = first > start ? first - start : 0,
-            .last = last < ATTENTION_BLOCK ? last : ATTENTION_BLOCK,
-            .scale = mixer->scale,
-            .softcap = mixer->softcap,
-            .scores = own,
-            .out = out,
-            .out_stride = v_head_dim,
-            .max = max,
-            .sum = sum,
+    const int queries = group_of(mixer) > PIECE_QUERIES ? group_of(mixer) : PIECE_QUERIES;
+    const size_t n = (size_t)pad16(queries), ld = (size_t)pad16(mixer->v_head_dim);
+    const size_t scratch = (attention_scratch_floats(queries, mixer->head_dim, mixer->v_head_dim) + 15) & ~(size_t)15;
+    if (base)
+        *own = (struct own){
+            .scratch = base,
+            .block_out = base + scratch,
+            .out = base + scratch + n * ld,
+            .block_max = base + scratch + 2 * n * ld,
+            .block_sum = base + scratch + 2 * n * ld + n,
+            .max = base + scratch + 2 * n * ld + 2 * n,
+            .sum = base + scratch + 2 * n * ld + 3 * n,
+            .ld = (ptrdiff_t)ld,
         };
-        ws->ops.attention(&block);
+    return scratch + 2 * n * ld + 4 * n + 16;
+}
+
+void gqa_carve(struct workspace *ws, const struct model *m, int n_context, struct arena *arena)
+{
+    struct gqa_workspace *gqa = &ws->gqa;
+    size_t heads = 0;
+    int fewest = INT_MAX;
+    *gqa = (struct gqa_workspace){.n_blocks = (n_context + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK};
+    for (int l = 0; l < m->config.n_layers; l++) {
+        const struct mixer *mixer = &m->config.layers[l].mixer;
+        if (mixer->kind != MIX_GQA) continue;
+        gqa->own_floats = max_size(gqa->own_floats, place(NULL, mixer, NULL));
+        heads = max_size(heads, (size_t)mixer->n_heads * (size_t)(pad16(mixer->v_head_dim) + 2));
+        if (mixer->n_kv_heads < fewest) fewest = mixer->n_kv_heads;
     }
-    for (int g = 0; g < group; g++) {
-        const float *sink = mixer->sinks ? &layer->sinks[kv_head * group + g] : NULL;
-        divide_out(ws, sink, max[g], sum[g], own, mixed + g * v_head_dim, out + g * v_head_dim, v_head_dim);
-        if (mixer->output_gate) {
-            float *gate = q + g * query_stride(mixer) + mixer->head_dim;
-            ws->ops.sigmoid(gate, v_head_dim);
-            ws->ops.mul(mixed + g * v_head_dim, gate, v_head_dim);
+    gqa->own = ARENA_TAKE(arena, float, (size_t)ws->n_threads * gqa->own_floats);
+    if (heads == 0 || gqa->n_blocks < 2) return;
+    gqa->max_split_rows = ws->n_threads / fewest < MAX_SPLIT_ROWS ? ws->n_threads / fewest : MAX_SPLIT_ROWS;
+    if (gqa->max_split_rows > ws->max_rows) gqa->max_split_rows = ws->max_rows;
+    if (gqa->max_split_rows < 1) gqa->max_split_rows = 1;
+    gqa->blocks = ARENA_TAKE(arena, float, (size_t)gqa->n_blocks *(size_t)gqa->max_split_rows *heads);
+}
+
+/* ---- attention --------------------------------------------------------------------------------------------------- */
+
+/* One call of attention_gqa, as a thread sees it. */
+struct pass {
+    const struct layer *layer;
+    const struct mixer *mixer;
+    struct workspace *ws;
+    const struct chunk *c;
+    struct thread *t;
+    int l, group, rows_per_unit, n_units;
+    struct own own;
+};
+
+/* Rows [first, end) of one session and the query heads of one kv head. */
+struct unit {
+    int first, end, kv_head;
+};
+
+/* Unit number `index`: later rows, which see more, first, so that threads finish together. */
+static struct unit unit_at(const struct pass *p, int index)
+{
+    const int n_kv_heads = p->mixer->n_kv_heads;
+    int left = (p->n_units - 1 - index) / n_kv_heads;
+    for (int first = 0, end;; first = end) {
+        end = chunk_run_end(p->c, first);
+        const int n = n_tiles(end - first, p->rows_per_unit);
+        if (left >= n) {
+            left -= n;
+            continue;
         }
+        first += left * p->rows_per_unit;
+        return (struct unit){first, end - first < p->rows_per_unit ? end : first + p->rows_per_unit,
+                             index % n_kv_heads};
+    }
+}
+
+/* The first position that a row sees. */
+static int first_seen(const struct pass *p, int position)
+{
+    const int window = p->mixer->window;
+    return window && position >= window ? position - window + 1 : 0;
+}
+
+static float *query(const struct pass *p, int row, int head)
+{
+    return p->ws->q + row * p->ws->ld_q + (ptrdiff_t)head * query_stride(p->mixer);
+}
+
+/* The rows of a unit that see something of the block at `start`: *first .. *end. */
+static void rows_of_block(const struct pass *p, const struct unit *u, int start, int *first, int *end)
+{
+    *first = u->first;
+    *end = u->end;
+    while (*first < *end && p->c->rows[*first].position < start) ++*first;
+    while (*first < *end && first_seen(p, p->c->rows[*end - 1].position) >= start + ATTENTION_BLOCK) --*end;
+}
+
+/* What the block at `start` gives to the rows [first, end). */
+static void attend_block(const struct pass *p, int kv_head, int start, int first, int end, float *out, float *max,
+                         float *sum)
+{
+    const struct mixer *mixer = p->mixer;
+    const struct cache_layer *cache = &p->c->rows[first].cache->layers[p->l];
+    p->ws->ops.attention(&(struct attention_block){
+        .q = query(p, first, kv_head * p->group),
+        .q_row = p->ws->ld_q,
+        .q_head = query_stride(mixer),
+        .k = cache_keys(cache, kv_head, start),
+        .v = cache_values(cache, kv_head, start),
+        .v_stride = cache->value_bytes,
+        .k_type = cache->type,
+        .v_type = cache->type,
+        .n_rows = end - first,
+        .group = p->group,
+        .head_dim = mixer->head_dim,
+        .v_head_dim = mixer->v_head_dim,
+        .position = p->c->rows[first].position - start,
+        .window = mixer->window,
+        .scale = mixer->scale,
+        .softcap = mixer->softcap,
+        .scratch = p->own.scratch,
+        .out = out,
+        .out_stride = p->own.ld,
+        .max = max,
+        .sum = sum,
+    });
+}
+
+/* The end of a query's softmax: out, max and sum of all its positions. */
+static void finish(const struct pass *p, int row, int head, const float *out, float max, float sum)
+{
+    const int n = p->mixer->v_head_dim;
+    float *mixed = p->ws->mixed + row * p->ws->ld_mixed + (ptrdiff_t)head * n;
+    divide_out(p->ws, p->mixer->sinks ? &p->layer->sinks[head] : NULL, max, sum, p->own.scratch, mixed, out, n);
+    if (!p->mixer->output_gate) return;
+    float *gate = query(p, row, head) + p->mixer->head_dim;
+    p->ws->ops.sigmoid(gate, n);
+    p->ws->ops.mul(mixed, gate, n);
+}
+
+static void attend(const struct pass *p, const struct unit *u)
+{
+    const struct own *own = &p->own;
+    const int n_v = p->mixer->v_head_dim, seen = first_seen(p, p->c->rows[u->first].position);
+    memset(own->sum, 0, (size_t)((u->end - u->first) * p->group) * sizeof *own->sum);
+    for (int start = seen - seen % ATTENTION_BLOCK; start <= p->c->rows[u->end - 1].position;
+         start += ATTENTION_BLOCK) {
+        int first, end;
+        rows_of_block(p, u, start, &first, &end);
+        attend_block(p, u->kv_head, start, first, end, own->block_out, own->block_max, own->block_sum);
+        for (int i = 0; i < (end - first) * p->group; i++) {
+            const int at = (first - u->first) * p->group + i;
+            p->ws->ops.attention_merge(own->out + at * own->ld, &own->max[at], &own->sum[at],
+                                       own->block_out + i * own->ld, own->block_max[i], own->block_sum[i], n_v);
+        }
+    }
+    for (int i = u->first; i < u->end; i++)
+        for (int g = 0; g < p->group; g++) {
+            const int at = (i - u->first) * p->group + g;
+            finish(p, i, u->kv_head * p->group + g, own->out + at * own->ld, own->max[at], own->sum[at]);
+        }
+}
+
+/* ---- blocks as pieces -------------------------------------------------------------------------------------------- */
+
+/* What a block gives to the queries of one kv head: rows of out, then max, then sum, [max_split_rows * group] each. */
+static float *block_result(const struct pass *p, int kv_head, int block)
+{
+    const size_t queries = (size_t)(p->ws->gqa.max_split_rows * p->group);
+    return p->ws->gqa.blocks +
+           ((size_t)kv_head * (size_t)p->ws->gqa.n_blocks + (size_t)block) * queries * (size_t)(p->own.ld + 2);
+}
+
+static int last_block(const struct pass *p)
+{
+    int last = 0;
+    for (int i = 0; i < p->c->n_rows; i++)
+        if (p->c->rows[i].position > last) last = p->c->rows[i].position;
+    return last / ATTENTION_BLOCK;
+}
+
+/* Few units, which the threads cannot share evenly, and long enough that two more barriers do not matter. */
+static bool is_split(const struct pass *p)
+{
+    return p->c->n_rows <= p->ws->gqa.max_split_rows && p->n_units < 4 * p->t->n && p->n_units % p->t->n != 0 &&
+           last_block(p) > 0;
+}
+
+static void attend_split(const struct pass *p)
+{
+    const struct own *own = &p->own;
+    const int n_blocks = last_block(p) + 1, queries = p->ws->gqa.max_split_rows * p->group;
+    int begin, end;
+    for (int piece; (piece = team_next(p->t, 0)) < p->n_units * n_blocks;) {
+        const struct unit u = unit_at(p, piece / n_blocks);
+        const int block = piece % n_blocks;
+        float *out = block_result(p, u.kv_head, block), *max = out + queries * own->ld, *sum = max + queries;
+        rows_of_block(p, &u, block * ATTENTION_BLOCK, &begin, &end);
+        const int at = begin * p->group;
+        if (begin < end)
+            attend_block(p, u.kv_head, block * ATTENTION_BLOCK, begin, end, out + at * own->ld, max + at, sum + at);
+    }
+    team_barrier(p->t);
+    team_range(p->t, p->c->n_rows * p->mixer->n_heads, 1, &begin, &end);
+    for (int i = begin; i < end; i++) {
+        const int row = i / p->mixer->n_heads, head = i % p->mixer->n_heads, position = p->c->rows[row].position;
+        const int at = row * p->group + head % p->group;
+        own->sum[0] = 0;
+        for (int b = first_seen(p, position) / ATTENTION_BLOCK; b <= position / ATTENTION_BLOCK; b++) {
+            const float *out = block_result(p, head / p->group, b), *max = out + queries * own->ld;
+            p->ws->ops.attention_merge(own->out, own->max, own->sum, out + at * own->ld, max[at], max[queries + at],
+                                       p->mixer->v_head_dim);
+        }
+        finish(p, row, head, own->out, own->max[0], own->sum[0]);
+    }
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
+
+/* Rows of a unit: as many as make PIECE_QUERIES, fewer where threads would have nothing to do. */
+static void divide(struct pass *p)
+{
+    const int most = PIECE_QUERIES / p->group, fair = n_tiles(p->c->n_rows * p->mixer->n_kv_heads, 4 * p->t->n);
+    p->rows_per_unit = fair < most ? fair : most;
+    if (p->rows_per_unit < 1) p->rows_per_unit = 1;
+    for (int first = 0, end; first < p->c->n_rows; first = end) {
+        end = chunk_run_end(p->c, first);
+        p->n_units += n_tiles(end - first, p->rows_per_unit) * p->mixer->n_kv_heads;
+    }
+}
+
+/* The part of the cache that each row sees. */
+static void account(const struct pass *p)
+{
+    for (int i = 0; i < p->c->n_rows; i++) {
+        const struct cache_layer *cache = &p->c->rows[i].cache->layers[p->l];
+        const int position = p->c->rows[i].position;
+        p->ws->bytes_read += (uint64_t)(position + 1 - first_seen(p, position)) * (uint64_t)p->mixer->n_kv_heads *
+                             (cache->panel_bytes / KEY_PANEL + cache->value_bytes);
     }
 }
 
@@ -152,32 +364,32 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
                    const float *h, struct thread *t)
 {
     const struct mixer *mixer = &layer->config->mixer;
-    const int n_pieces = c->n_rows * mixer->n_kv_heads;
+    struct pass p = {
+        .layer = layer, .mixer = mixer, .ws = ws, .c = c, .t = t, .l = l, .group = mixer->n_heads / mixer->n_kv_heads};
     int begin, end;
+    place(&p.own, mixer, ws->gqa.own + (size_t)t->id * ws->gqa.own_floats);
+    divide(&p);
     project_qkv(m, layer, ws, c, h, t);
     if (mixer->qk_norm == QK_NORM_FULL) norm_full_width(m, layer, ws, c, t);
 
-    /* A piece is one kv head of one row; pieces of one head are far apart in memory. With one row the thread that
-     * appends a key is the one that reads it, otherwise all keys of the chunk must be there first. */
-    team_range(t, n_pieces, 1, &begin, &end);
-    for (int p = begin; p < end; p++)
-        prepare(m, layer, l, ws, &c->rows[p / mixer->n_kv_heads], p / mixer->n_kv_heads, p % mixer->n_kv_heads);
-    if (t->id == 0) team_reset_counters(t);
-    if (c->n_rows > 1) {
-        team_barrier(t);
-        /* Later rows see more positions: whoever is free takes the next. */
-        for (int p; (p = team_next(t, 0)) < n_pieces;)
-            attend(layer, l, ws, &c->rows[p / mixer->n_kv_heads], p / mixer->n_kv_heads, p % mixer->n_kv_heads, t);
-    } else {
-        for (int p = begin; p < end; p++) attend(layer, l, ws, c->rows, 0, p, t);
-    }
-    if (t->id == 0)
-        for (int i = 0; i < c->n_rows; i++) {
-            int visible = c->rows[i].position + 1;
-            if (mixer->window && visible > mixer->window) visible = mixer->window;
-            ws->bytes_read += sizeof(float) * (uint64_t)visible *
-                              (uint64_t)(mixer->n_kv_heads * (mixer->head_dim + mixer->v_head_dim));
+    team_range(t, c->n_rows * mixer->n_kv_heads, 1, &begin, &end);
+    for (int i = begin; i < end; i++)
+        prepare(m, layer, l, ws, &c->rows[i / mixer->n_kv_heads], i / mixer->n_kv_heads, i % mixer->n_kv_heads);
+    /* With one row the thread that appends a key may be the one that reads it; otherwise all keys of the chunk must be
+     * there first. */
+    const bool split = is_split(&p);
+    if (c->n_rows > 1 || split) team_barrier(t);
+    if (split) {
+        attend_split(&p);
+    } else if (c->n_rows > 1) {
+        for (int i; (i = team_next(t, 0)) < p.n_units;) {
+            const struct unit u = unit_at(&p, i);
+            attend(&p, &u);
         }
+    } else {
+        for (int i = begin; i < end; i++) attend(&p, &(struct unit){0, 1, i});
+    }
+    if (t->id == 0) account(&p);
     team_barrier(t);
     project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

@@ -23,8 +23,7 @@
 #include "model/forward.h"
 
 enum {
-    QUERIES = 64,       /* absorbed: (row, head) pairs that share a block of transposed cache rows */
-    SCORE_QUERIES = 16, /* expanded: rows that are scored together */
+    QUERIES = 64, /* absorbed: (row, head) pairs, expanded: rows that read a block together */
 };
 
 struct sizes {
@@ -35,14 +34,17 @@ struct sizes {
 
 /* A thread's buffers. */
 struct own {
-    void *scratch;         /* of kernels */
-    unsigned char *packed; /* operand of up to ROW_BLOCK rows */
-    float *panels;         /* keys of a block of positions, in panels (ops.h KEY_PANEL) */
-    float *rows;           /* absorbed: q' [QUERIES, ld_width]; expanded: keys [ROW_BLOCK, ld_head] */
-    float *values;         /* absorbed: results [QUERIES, ld_v]; expanded: values [ATTENTION_BLOCK, ld_v] */
-    float *out;            /* absorbed: sums of latents [QUERIES, ld_latent] */
-    float *scores;         /* [QUERIES, ATTENTION_BLOCK] */
-    float *max, *sum;      /* [QUERIES]; expanded: [max_rows] */
+    void *scratch;                /* of kernels */
+    unsigned char *packed;        /* operand of up to ROW_BLOCK rows */
+    float *latents;               /* cache rows as floats [ROW_BLOCK, ld_width] */
+    float *panels;                /* keys of a block of positions, in panels (ops/attention.h) */
+    float *rows;                  /* absorbed: q' [QUERIES, ld_width]; expanded: keys [ROW_BLOCK, ld_head] */
+    float *values;                /* absorbed: results [QUERIES, ld_v]; expanded: values [ATTENTION_BLOCK, ld_v] */
+    float *out;                   /* absorbed: sums of latents [QUERIES, ld_latent] */
+    float *max, *sum;             /* [QUERIES]; expanded: [max_rows] */
+    float *block_out;             /* of one block: [QUERIES, ld_latent], expanded: [QUERIES, ld_v] */
+    float *block_max, *block_sum; /* [QUERIES] */
+    float *attention;             /* scratch of ops.attention */
 };
 
 /* One call of attention_mla, as a thread sees it. */
@@ -90,35 +92,42 @@ static size_t after(size_t at, size_t n) { return at + (n + 15) / 16 * 16 + 16; 
 static size_t place(struct own *own, const struct sizes *s, const struct workspace *ws, float *base)
 {
     const int widest = s->width > s->head ? s->width : s->head;
+    const ptrdiff_t ld_out = s->ld_latent > s->ld_v ? s->ld_latent : s->ld_v;
     const size_t states = ws->max_rows > QUERIES ? (size_t)ws->max_rows : QUERIES;
-    size_t packed = ws->mla.scratch_bytes / sizeof(float), panels = packed + ws->mla.packed_bytes / sizeof(float);
+    size_t packed = ws->mla.scratch_bytes / sizeof(float), latents = packed + ws->mla.packed_bytes / sizeof(float);
+    size_t panels = after(latents, (size_t)ROW_BLOCK * (size_t)s->ld_width);
     size_t rows = after(panels, (size_t)ATTENTION_BLOCK * (size_t)widest);
     size_t values = after(rows, (size_t)QUERIES * (size_t)pad16(widest));
     size_t out = after(values, (size_t)ATTENTION_BLOCK * (size_t)s->ld_v);
-    size_t scores = after(out, (size_t)QUERIES * (size_t)s->ld_latent);
-    size_t max = after(scores, (size_t)QUERIES * ATTENTION_BLOCK), sum = after(max, states);
+    size_t max = after(out, (size_t)QUERIES * (size_t)s->ld_latent), sum = after(max, states);
+    size_t block_out = after(sum, states), block_max = after(block_out, (size_t)QUERIES * (size_t)ld_out);
+    size_t block_sum = after(block_max, QUERIES), attention = after(block_sum, QUERIES);
     if (base)
         *own = (struct own){
             .scratch = base,
             .packed = (unsigned char *)(base + packed),
+            .latents = base + latents,
             .panels = base + panels,
             .rows = base + rows,
             .values = base + values,
             .out = base + out,
-            .scores = base + scores,
             .max = base + max,
             .sum = base + sum,
+            .block_out = base + block_out,
+            .block_max = base + block_max,
+            .block_sum = base + block_sum,
+            .attention = base + attention,
         };
-    return after(sum, states);
+    return after(attention, attention_scratch_floats(QUERIES, widest, (int)ld_out));
 }
 
 /* Room for products of up to ROW_BLOCK rows. */
 static void extend(struct mla_workspace *mla, const struct model *m, const struct weight *w)
 {
-    size_t packed = (size_t)ROW_BLOCK * operand_bytes(w, 1, m->features);
+    const size_t packed = operand_room(m, w, ROW_BLOCK, 1);
     mla->packed_bytes = max_size(mla->packed_bytes, (packed + 127) & ~(size_t)63);
     for (int rows = 1; rows <= ROW_BLOCK; rows++) {
-        size_t scratch = panel_kernel_choose(w->layout, rows, m->features)->scratch_bytes(w->k);
+        size_t scratch = kernel_for(m, w, rows)->scratch_bytes(w->k);
         mla->scratch_bytes = max_size(mla->scratch_bytes, (scratch + 127) & ~(size_t)63);
     }
 }
@@ -165,11 +174,10 @@ static void append(const struct pass *p)
     team_range(p->t, p->c->n_rows, 1, &begin, &end);
     for (int i = begin; i < end; i++) {
         const struct row *row = &p->c->rows[i];
-        const float *from = mla->kv_a + i * mla->ld_kv_a;
-        float *to = cache_latent(&row->cache->layers[p->l], row->position), *q_a = mla->q_a + i * mla->ld_q_a;
-        p->ws->ops.rms_norm(to, from, w->kv_a_norm, p->s.latent, p->mixer->lora_eps);
-        memcpy(to + p->s.latent, from + p->s.latent, (size_t)p->s.n_rot * sizeof *to);
-        rotate(p, to + p->s.latent, row->position);
+        float *latent = mla->kv_a + i * mla->ld_kv_a, *q_a = mla->q_a + i * mla->ld_q_a;
+        p->ws->ops.rms_norm(latent, latent, w->kv_a_norm, p->s.latent, p->mixer->lora_eps);
+        rotate(p, latent + p->s.latent, row->position);
+        cache_write_latent(&row->cache->layers[p->l], row->position, latent);
         if (w->q_a.layout) p->ws->ops.rms_norm(q_a, q_a, w->q_a_norm, w->q_a.n, p->mixer->lora_eps);
     }
 }
@@ -185,7 +193,6 @@ static void prepare(const struct pass *p, const float *h)
     ptrdiff_t strides[2] = {has_latent ? ws->mla.ld_q_a : ws->ld_q, ws->mla.ld_kv_a};
     project(p->m, ws, p->t, weights, 2, h, ws->ld_hidden, p->c->n_rows, outputs, strides);
     append(p);
-    if (p->t->id == 0) team_reset_counters(p->t);
     team_barrier(p->t);
     if (has_latent) project(p->m, ws, p->t, &q, 1, ws->mla.q_a, ws->mla.ld_q_a, p->c->n_rows, &ws->q, &ws->ld_q);
 }
@@ -196,8 +203,8 @@ static void prepare(const struct pass *p, const float *h)
 static void multiply(const struct pass *p, const struct weight *w, float *y, ptrdiff_t ldy, const float *x,
                      ptrdiff_t ldx, int n)
 {
-    struct operand o = operand_at(w, n, p->m->features, p->own.packed);
-    operand_pack(&o, x, ldx, NULL, 0, operand_blocks(&o));
+    struct operand o = operand_at(p->m, w, n, p->own.packed);
+    operand_pack(&o, x, ldx, NULL, 0, operand_pieces(&o));
     product(y, ldy, w, &o, 0, w->n, p->own.scratch);
 }
 
@@ -207,6 +214,16 @@ static void show(const struct pass *p, const struct bank *bank, int head, const 
 {
     const struct input_collector *c = p->ws->collector;
     if (c) c->collect(c->context, p->t, &bank->first, head, x, ldx, NULL, n, 0, bank->first.k);
+}
+
+/* n <= ROW_BLOCK cache rows from `start` on as floats, *ld apart. */
+static const float *read_latents(const struct pass *p, const struct cache_layer *cache, int start, int n, ptrdiff_t *ld)
+{
+    *ld = cache->type == DTYPE_F32 ? p->s.width : p->s.ld_width;
+    if (cache->type == DTYPE_F32) return (const void *)cache_latent(cache, start);
+    for (int i = 0; i < n; i++)
+        p->ws->ops.widen(p->own.latents + i * *ld, cache_latent(cache, start + i), cache->type, p->s.width);
+    return p->own.latents;
 }
 
 /* Keys [row0, row1) of a block, [row0, row1) x width at `from`, into the panels; row0 is a multiple of KEY_PANEL. A
@@ -227,12 +244,21 @@ static float *mixed(const struct pass *p, int row, int head)
     return p->ws->mixed + row * p->ws->ld_mixed + (ptrdiff_t)head * p->s.v;
 }
 
-static void start_softmax(const struct own *own, int n)
+/* The first of the rows [first, end) of a run that sees something of the block at `start`; the others do too. */
+static int first_row(const struct pass *p, int first, int end, int start)
 {
-    for (int i = 0; i < n; i++) {
-        own->max[i] = -INFINITY;
-        own->sum[i] = 0;
-    }
+    while (first < end && p->c->rows[first].position < start) first++;
+    return first;
+}
+
+/* Adds the n results of a block to those before it: out rows ld apart, `width` wide; block_out rows block_ld apart. */
+static void merge(const struct pass *p, float *out, ptrdiff_t ld, float *max, float *sum, ptrdiff_t block_ld, int n,
+                  int width)
+{
+    const struct own *own = &p->own;
+    for (int i = 0; i < n; i++)
+        p->ws->ops.attention_merge(out + i * ld, &max[i], &sum[i], own->block_out + i * block_ld, own->block_max[i],
+                                   own->block_sum[i], width);
 }
 
 /* to = from / sum; to may be from. */
@@ -269,31 +295,38 @@ static void attend_latents(const struct pass *p, const struct piece *piece, int 
     const struct own *own = &p->own;
     const struct row *rows = p->c->rows + first;
     const int n_heads = piece->head_end - piece->head, n_queries = n * n_heads;
-    start_softmax(own, n_queries);
-    memset(own->out, 0, (size_t)n_queries * (size_t)s->ld_latent * sizeof *own->out);
+    const struct cache_layer *cache = &rows->cache->layers[p->l];
+    memset(own->sum, 0, (size_t)n_queries * sizeof *own->sum);
     for (int start = 0; start <= rows[n - 1].position; start += ATTENTION_BLOCK) {
-        const float *block = cache_latent(&rows->cache->layers[p->l], start);
-        put_keys(p, block, s->width, 0, at_most(rows[n - 1].position + 1 - start, ATTENTION_BLOCK), s->width);
-        for (int i = 0; i < n; i++) {
-            if (rows[i].position < start) continue;
-            p->ws->ops.attention(&(struct attention_block){
-                .q = own->rows + i * n_heads * s->ld_width,
-                .q_stride = s->ld_width,
-                .k = own->panels,
-                .v = block,
-                .v_stride = s->width,
-                .n_q = n_heads,
-                .head_dim = s->width,
-                .v_head_dim = s->latent,
-                .last = at_most(rows[i].position + 1 - start, ATTENTION_BLOCK),
-                .scale = p->mixer->scale,
-                .scores = own->scores,
-                .out = own->out + i * n_heads * s->ld_latent,
-                .out_stride = s->ld_latent,
-                .max = own->max + i * n_heads,
-                .sum = own->sum + i * n_heads,
-            });
+        const int seen = at_most(rows[n - 1].position + 1 - start, ATTENTION_BLOCK);
+        for (int j = 0; j < seen; j += ROW_BLOCK) {
+            ptrdiff_t ld;
+            const float *latents = read_latents(p, cache, start + j, at_most(seen - j, ROW_BLOCK), &ld);
+            put_keys(p, latents, ld, j, j + at_most(seen - j, ROW_BLOCK), s->width);
         }
+        const int skip = first_row(p, first, first + n, start) - first;
+        p->ws->ops.attention(&(struct attention_block){
+            .q = own->rows + skip * n_heads * s->ld_width,
+            .q_row = n_heads * s->ld_width,
+            .q_head = s->ld_width,
+            .k = own->panels,
+            .v = cache_latent(cache, start),
+            .v_stride = cache->latent_bytes,
+            .v_type = cache->type,
+            .n_rows = n - skip,
+            .group = n_heads,
+            .head_dim = s->width,
+            .v_head_dim = s->latent,
+            .position = rows[skip].position - start,
+            .scale = p->mixer->scale,
+            .scratch = own->attention,
+            .out = own->block_out,
+            .out_stride = s->ld_latent,
+            .max = own->block_max,
+            .sum = own->block_sum,
+        });
+        merge(p, own->out + skip * n_heads * s->ld_latent, s->ld_latent, own->max + skip * n_heads,
+              own->sum + skip * n_heads, s->ld_latent, (n - skip) * n_heads, s->latent);
     }
     for (int i = 0; i < n_queries; i++)
         finish_softmax(own->out + i * s->ld_latent, own->out + i * s->ld_latent, own->sum[i], s->latent);
@@ -327,41 +360,42 @@ static void expand_block(const struct pass *p, const struct cache_layer *cache, 
     const struct weight k_b = bank_weight(&p->layer->mla.k_b, head), v_b = bank_weight(&p->layer->mla.v_b, head);
     for (int j = 0; j < n; j += ROW_BLOCK) {
         const int count = at_most(n - j, ROW_BLOCK);
-        const float *latents = cache_latent(cache, start + j);
-        multiply(p, &k_b, p->own.rows, s->ld_head, latents, s->width, count);
+        ptrdiff_t ld;
+        const float *latents = read_latents(p, cache, start + j, count, &ld);
+        multiply(p, &k_b, p->own.rows, s->ld_head, latents, ld, count);
         for (int i = 0; i < count; i++)
-            memcpy(p->own.rows + i * s->ld_head + s->nope, latents + (ptrdiff_t)i * s->width + s->latent,
+            memcpy(p->own.rows + i * s->ld_head + s->nope, latents + i * ld + s->latent,
                    (size_t)s->n_rot * sizeof(float));
         put_keys(p, p->own.rows, s->ld_head, j, j + count, s->head);
-        multiply(p, &v_b, p->own.values + j * s->ld_v, s->ld_v, latents, s->width, count);
+        multiply(p, &v_b, p->own.values + j * s->ld_v, s->ld_v, latents, ld, count);
     }
 }
 
-/* The rows of a piece read the block at `start`; those that see all of it, together. */
+/* The rows of a piece read the block at `start`. */
 static void attend_block(const struct pass *p, const struct piece *piece, int start)
 {
-    const struct row *rows = p->c->rows;
-    for (int i = piece->first, n; i < piece->end; i += n) {
-        const int last = at_most(rows[i].position + 1 - start, ATTENTION_BLOCK);
-        n = last == ATTENTION_BLOCK ? at_most(piece->end - i, SCORE_QUERIES) : 1;
-        if (last <= 0) continue;
+    for (int i = first_row(p, piece->first, piece->end, start), n; i < piece->end; i += n) {
+        n = at_most(piece->end - i, QUERIES);
         p->ws->ops.attention(&(struct attention_block){
             .q = query(p, i, piece->head),
-            .q_stride = p->ws->ld_q,
+            .q_row = p->ws->ld_q,
             .k = p->own.panels,
             .v = p->own.values,
-            .v_stride = p->s.ld_v,
-            .n_q = n,
+            .v_stride = (size_t)p->s.ld_v * sizeof(float),
+            .n_rows = n,
+            .group = 1,
             .head_dim = p->s.head,
             .v_head_dim = p->s.v,
-            .last = last,
+            .position = p->c->rows[i].position - start,
             .scale = p->mixer->scale,
-            .scores = p->own.scores,
-            .out = mixed(p, i, piece->head),
-            .out_stride = p->ws->ld_mixed,
-            .max = p->own.max + (i - piece->first),
-            .sum = p->own.sum + (i - piece->first),
+            .scratch = p->own.attention,
+            .out = p->own.block_out,
+            .out_stride = p->s.ld_v,
+            .max = p->own.block_max,
+            .sum = p->own.block_sum,
         });
+        merge(p, mixed(p, i, piece->head), p->ws->ld_mixed, p->own.max + (i - piece->first),
+              p->own.sum + (i - piece->first), p->s.ld_v, n, p->s.v);
     }
 }
 
@@ -369,8 +403,7 @@ static void expanded(const struct pass *p, const struct piece *piece)
 {
     const struct row *rows = p->c->rows;
     const int head = piece->head, last = rows[piece->end - 1].position;
-    start_softmax(&p->own, piece->end - piece->first);
-    for (int i = piece->first; i < piece->end; i++) memset(mixed(p, i, head), 0, (size_t)p->s.v * sizeof(float));
+    memset(p->own.sum, 0, (size_t)(piece->end - piece->first) * sizeof *p->own.sum);
     for (int start = 0; start <= last; start += ATTENTION_BLOCK) {
         expand_block(p, &rows[piece->first].cache->layers[p->l], head, start,
                      at_most(last + 1 - start, ATTENTION_BLOCK));
@@ -388,12 +421,14 @@ static void expanded(const struct pass *p, const struct piece *piece)
  *   expanded   T * latent * (nope + v)  +  P * (nope + n_rot + v)
  *
  * With a collector (calibration for a GGUF file) the form is the absorbed one, since K_B^T and V_B are the banks that
- * such files hold and their inputs have to be seen. mla.force is for tests. */
+ * such files hold and their inputs have to be seen. In an exact model too: one form for any number of rows, and the
+ * other would expand the whole cache for every decoded token. Prefill then pays: 3.4 times the multiplications of
+ * attention with DeepSeek-V3's sizes. mla.force is for tests. */
 static bool is_expanded(const struct pass *p, int first, int end)
 {
     const struct sizes *s = &p->s;
     if (p->ws->mla.force != MLA_BY_COUNT) return p->ws->mla.force == MLA_EXPANDED;
-    if (p->ws->collector) return false;
+    if (p->ws->collector || p->m->exact) return false;
     const double n = end - first, seen = p->c->rows[end - 1].position + 1.0, pairs = n * seen - n * (n - 1) / 2;
     const double bank = (double)s->latent * (s->nope + s->v);
     const double as_absorbed = n * bank + pairs * (s->latent + s->width);
@@ -410,6 +445,14 @@ static int heads_per_piece(const struct pass *p, bool expanded, int n_rows, int 
     return at_most(at_most(QUERIES / n_rows, share), p->mixer->n_heads);
 }
 
+/* Into how many pieces the rows of a run are cut: threads that no head is left for take rows. The expanded form then
+ * expands the same block several times. */
+static int parts_of_rows(const struct pass *p, int n_rows, int n_runs)
+{
+    const int spare = p->t->n / (p->mixer->n_heads * n_runs), most = (n_rows + QUERIES - 1) / QUERIES;
+    return spare <= 1 ? 1 : at_most(spare, most);
+}
+
 /* Piece number `index`; false: there are fewer. */
 static bool find_piece(const struct pass *p, int index, int n_runs, struct piece *out)
 {
@@ -418,17 +461,20 @@ static bool find_piece(const struct pass *p, int index, int n_runs, struct piece
         end = chunk_run_end(p->c, first);
         const bool expanded = is_expanded(p, first, end);
         const int step = heads_per_piece(p, expanded, end - first, n_runs), n = (n_heads + step - 1) / step;
-        if (index < n) {
-            *out = (struct piece){first, end, index * step, at_most((index + 1) * step, n_heads), expanded};
+        const int parts = parts_of_rows(p, end - first, n_runs), rows = (end - first + parts - 1) / parts;
+        if (index < n * parts) {
+            const int from = at_most(first + index / n * rows, end), head = index % n * step;
+            *out = (struct piece){from, at_most(from + rows, end), head, at_most(head + step, n_heads), expanded};
             return true;
         }
-        index -= n;
+        index -= n * parts;
     }
     return false;
 }
 
 static void do_piece(const struct pass *p, const struct piece *piece)
 {
+    if (piece->first == piece->end) return;
     for (int i = piece->first; i < piece->end; i++)
         for (int head = piece->head; head < piece->head_end; head++)
             rotate(p, query(p, i, head) + p->s.nope, p->c->rows[i].position);
@@ -447,10 +493,12 @@ static void account(const struct pass *p)
         end = chunk_run_end(p->c, first);
         used[is_expanded(p, first, end) ? MLA_EXPANDED : MLA_ABSORBED] = true;
         for (int i = first; i < end; i++)
-            p->ws->bytes_read += sizeof(float) * (uint64_t)p->s.width * (uint64_t)(p->c->rows[i].position + 1);
+            p->ws->bytes_read +=
+                p->c->rows[i].cache->layers[p->l].latent_bytes * (uint64_t)(p->c->rows[i].position + 1);
     }
-    const size_t keys = (used[MLA_ABSORBED] ? w->k_b_t.stride : 0) + (used[MLA_EXPANDED] ? w->k_b.stride : 0);
-    p->ws->bytes_read += (uint64_t)(keys + w->v_b.stride) * (uint64_t)p->mixer->n_heads;
+    const size_t keys = (used[MLA_ABSORBED] ? weight_bytes(&w->k_b_t.first) : 0) +
+                        (used[MLA_EXPANDED] ? weight_bytes(&w->k_b.first) : 0);
+    p->ws->bytes_read += (uint64_t)(keys + weight_bytes(&w->v_b.first)) * (uint64_t)p->mixer->n_heads;
 }
 
 void attention_mla(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,

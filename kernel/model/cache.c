@@ -1,9 +1,96 @@
 #include "model/cache.h"
 
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
-#include "ops/ops.h"
+#include "base/float16.h"
+
+/* ---- types ------------------------------------------------------------------------------------------------------- */
+
+enum dtype cache_default_type(enum dtype weights)
+{
+    return weights == DTYPE_F32 || weights == DTYPE_BF16 ? weights : DTYPE_F16;
+}
+
+bool cache_type_from_word(const char *word, enum dtype *out)
+{
+    enum dtype t;
+    if (!dtype_from_word(word, &t)) return false;
+    if (t != DTYPE_F32 && t != DTYPE_F16 && t != DTYPE_BF16 && t != DTYPE_Q8_0) return false;
+    *out = t;
+    return true;
+}
+
+/* A half, at most +-65504. A few models have single keys and values beyond that, which as infinities would make NaN of
+ * every later token; the largest half is only a little wrong. */
+static uint16_t saturated_half(float f)
+{
+    f = f > 65504.0f ? 65504.0f : f;
+    return float_to_fp16(f < -65504.0f ? -65504.0f : f);
+}
+
+static void put_half(unsigned char *to, size_t i, uint16_t half) { memcpy(to + 2 * i, &half, sizeof half); }
+
+/* x [n] as plain numbers of type t, `step` numbers apart. */
+static void put_numbers(unsigned char *to, size_t step, enum dtype t, const float *x, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const size_t at = (size_t)i * step;
+        if (t == DTYPE_F32)
+            memcpy(to + 4 * at, &x[i], sizeof x[i]);
+        else
+            put_half(to, at, t == DTYPE_F16 ? saturated_half(x[i]) : float_to_bf16(x[i]));
+    }
+}
+
+/* x [n <= 32] as levels, `step` apart; returns their scale. A NaN makes all of them NaN, through the scale. Levels are
+ * chosen for the scale as rounded, so that its rounding costs nothing. */
+static uint16_t put_levels(unsigned char *to, size_t step, const float *x, int n)
+{
+    uint32_t largest = 0; /* of the bits of |x|, in which NaN is above infinity */
+    for (int i = 0; i < n; i++) {
+        const uint32_t bits = float_bits(x[i]) & 0x7fffffffu;
+        if (bits > largest) largest = bits;
+    }
+    const uint16_t half = saturated_half(bits_float(largest) / 127.0f);
+    const float scale = fp16_to_float(half), inverse = scale > 0.0f ? 1.0f / scale : 0.0f; /* NaN: 0 */
+    for (int i = 0; i < n; i++) {
+        float level = inverse > 0.0f ? x[i] * inverse : 0.0f;
+        level = level > 127.0f ? 127.0f : level;
+        level = level < -127.0f ? -127.0f : level;
+        to[(size_t)i * step] = (unsigned char)(int8_t)lrintf(level);
+    }
+    return half;
+}
+
+/* x [n] as a row (ops/attention.h). */
+static void put_row(unsigned char *to, enum dtype t, const float *x, int n)
+{
+    if (t != DTYPE_Q8_0) {
+        put_numbers(to, 1, t, x, n);
+        return;
+    }
+    for (int i = 0; i < n; i += Q8_0_ELEMENTS, to += Q8_0_BYTES)
+        put_half(to, 0, put_levels(to + 2, 1, x + i, n - i < Q8_0_ELEMENTS ? n - i : Q8_0_ELEMENTS));
+}
+
+/* x [n] as column `lane` of a panel of keys. */
+static void put_key(unsigned char *panel, enum dtype t, size_t lane, const float *x, int n)
+{
+    if (t != DTYPE_Q8_0) {
+        put_numbers(panel + lane * (t == DTYPE_F32 ? 4 : 2), KEY_PANEL, t, x, n);
+        return;
+    }
+    unsigned char *levels = panel + KEY_PANEL * 2 * q8_0_blocks(n) + lane;
+    for (int i = 0; i < n; i += Q8_0_ELEMENTS) {
+        const int count = n - i < Q8_0_ELEMENTS ? n - i : Q8_0_ELEMENTS;
+        const uint16_t scale = put_levels(levels + (size_t)i * KEY_PANEL, KEY_PANEL, x + i, count);
+        put_half(panel, (size_t)(i / Q8_0_ELEMENTS) * KEY_PANEL + lane, scale);
+    }
+}
+
+/* ---- room -------------------------------------------------------------------------------------------------------- */
 
 /* Floats of the tail and of the matrix of a layer; zero for attention. */
 static size_t tail_floats(const struct model_config *c, const struct mixer *m)
@@ -18,21 +105,24 @@ static size_t matrix_floats(const struct mixer *m)
     return m->kind == MIX_DELTA ? (size_t)m->n_value_heads * (size_t)m->head_dim * (size_t)m->v_head_dim : 0;
 }
 
-static struct cache_layer carve_attention(const struct mixer *mixer, int capacity, int latent_width,
+static struct cache_layer carve_attention(const struct mixer *mixer, int capacity, int latent_width, enum dtype type,
                                           struct arena *arena)
 {
-    struct cache_layer layer = {.capacity = capacity};
+    struct cache_layer layer = {.capacity = capacity, .type = type};
     if (mixer->kind == MIX_MLA) {
         layer.latent_width = latent_width;
-        layer.latents = arena_take(arena, (size_t)capacity, (size_t)latent_width * sizeof(float));
+        layer.latent_bytes = value_row_bytes(type, latent_width);
+        layer.latents = arena_take(arena, (size_t)capacity, layer.latent_bytes);
     }
     if (mixer->kind != MIX_GQA) return layer;
-    size_t positions = (size_t)mixer->n_kv_heads * (size_t)capacity;
+    const size_t heads = (size_t)mixer->n_kv_heads;
     layer.n_kv_heads = mixer->n_kv_heads;
     layer.head_dim = mixer->head_dim;
     layer.v_head_dim = mixer->v_head_dim;
-    layer.keys = arena_take(arena, positions, (size_t)mixer->head_dim * sizeof(float));
-    layer.values = arena_take(arena, positions, (size_t)mixer->v_head_dim * sizeof(float));
+    layer.panel_bytes = key_panel_bytes(type, mixer->head_dim);
+    layer.value_bytes = value_row_bytes(type, mixer->v_head_dim);
+    layer.keys = arena_take(arena, heads * (size_t)(capacity / KEY_PANEL), layer.panel_bytes);
+    layer.values = arena_take(arena, heads * (size_t)capacity, layer.value_bytes);
     return layer;
 }
 
@@ -41,13 +131,13 @@ static int latent_width(const struct model_config *c, const struct mixer *m)
     return m->kv_lora_rank + c->rope[m->rope].n_rot;
 }
 
-void cache_carve(struct cache *cache, const struct model_config *c, int n_context, struct arena *arena)
+void cache_carve(struct cache *cache, const struct model_config *c, int n_context, enum dtype type, struct arena *arena)
 {
     *cache = (struct cache){.n_layers = c->n_layers, .capacity = (n_context + KEY_PANEL - 1) / KEY_PANEL * KEY_PANEL};
     cache->layers = ARENA_TAKE(arena, struct cache_layer, (size_t)c->n_layers);
     for (int l = 0; l < c->n_layers; l++) {
         const struct mixer *mixer = &c->layers[l].mixer;
-        struct cache_layer layer = carve_attention(mixer, cache->capacity, latent_width(c, mixer), arena);
+        struct cache_layer layer = carve_attention(mixer, cache->capacity, latent_width(c, mixer), type, arena);
         if (cache->layers) cache->layers[l] = layer;
         cache->state_floats += tail_floats(c, mixer) + matrix_floats(mixer);
     }
@@ -67,22 +157,25 @@ void cache_carve(struct cache *cache, const struct model_config *c, int n_contex
 
 void cache_write(const struct cache_layer *layer, int kv_head, int position, const float *key, const float *value)
 {
-    size_t base = (size_t)kv_head * (size_t)layer->capacity, head_dim = (size_t)layer->head_dim;
-    float *panel = layer->keys + (base + (size_t)(position - position % KEY_PANEL)) * head_dim + position % KEY_PANEL;
-    for (size_t d = 0; d < head_dim; d++) panel[d * KEY_PANEL] = key[d];
-    size_t width = (size_t)layer->v_head_dim;
-    memcpy(layer->values + (base + (size_t)position) * width, value, width * sizeof(float));
+    put_key(cache_keys(layer, kv_head, position), layer->type, (size_t)(position % KEY_PANEL), key, layer->head_dim);
+    put_row(cache_values(layer, kv_head, position), layer->type, value, layer->v_head_dim);
 }
 
-uint64_t cache_bytes_per_token(const struct model_config *c)
+void cache_write_latent(const struct cache_layer *layer, int position, const float *row)
+{
+    put_row(cache_latent(layer, position), layer->type, row, layer->latent_width);
+}
+
+uint64_t cache_bytes_per_token(const struct model_config *c, enum dtype type)
 {
     uint64_t bytes = 0;
     for (int l = 0; l < c->n_layers; l++) {
         const struct mixer *mixer = &c->layers[l].mixer;
         if (mixer->kind == MIX_GQA)
-            bytes += sizeof(float) * (uint64_t)mixer->n_kv_heads * (uint64_t)(mixer->head_dim + mixer->v_head_dim);
+            bytes += (uint64_t)mixer->n_kv_heads *
+                     (key_panel_bytes(type, mixer->head_dim) / KEY_PANEL + value_row_bytes(type, mixer->v_head_dim));
         else if (mixer->kind == MIX_MLA)
-            bytes += sizeof(float) * (uint64_t)latent_width(c, mixer);
+            bytes += value_row_bytes(type, latent_width(c, mixer));
     }
     return bytes;
 }
@@ -156,15 +249,13 @@ void cache_restore(struct cache *cache, int position)
 /* Keys and values of the first n positions, whole panels of keys; capacities may differ. */
 static void copy_attention(struct cache_layer *dst, const struct cache_layer *src, int n)
 {
-    const size_t panels = (size_t)((n + KEY_PANEL - 1) / KEY_PANEL * KEY_PANEL);
+    const size_t panels = (size_t)((n + KEY_PANEL - 1) / KEY_PANEL);
     if (n == 0) return;
     for (int head = 0; head < src->n_kv_heads; head++) {
-        memcpy((float *)cache_keys(dst, head, 0), cache_keys(src, head, 0),
-               panels * (size_t)src->head_dim * sizeof(float));
-        memcpy((float *)cache_values(dst, head, 0), cache_values(src, head, 0),
-               (size_t)n * (size_t)src->v_head_dim * sizeof(float));
+        memcpy(cache_keys(dst, head, 0), cache_keys(src, head, 0), panels * src->panel_bytes);
+        memcpy(cache_values(dst, head, 0), cache_values(src, head, 0), (size_t)n * src->value_bytes);
     }
-    if (src->latents) memcpy(dst->latents, src->latents, (size_t)n * (size_t)src->latent_width * sizeof(float));
+    if (src->latents) memcpy(dst->latents, src->latents, (size_t)n * src->latent_bytes);
 }
 
 void cache_copy(struct cache *dst, const struct cache *src)

@@ -33,7 +33,7 @@
  *
  * Every A is made by multiplying decays, never by dividing or by exponentials of sums, so nothing can exceed 1, and
  * what underflows is what is forgotten. The two forms agree up to rounding, so results depend on how rows are cut into
- * passes at the level of 1e-6, but never on the number of threads. */
+ * passes at the level of 1e-6, but never on the number of threads. An exact model has the first form only. */
 #include <math.h>
 #include <string.h>
 
@@ -85,11 +85,11 @@ static struct weight matrix_of(int n, int k, uint64_t features)
 static void extend(size_t floats[3], int m, int n, int k, uint64_t features)
 {
     struct weight w = matrix_of(n, k, features);
-    floats[0] = max_size(floats[0], (size_t)m * (operand_bytes(&w, 1, features) / sizeof(float) + 1));
     floats[1] = max_size(floats[1], w.layout->packed_bytes(n, k) / sizeof(float) + 1);
     for (int rows = 1; rows <= m; rows++) {
-        size_t bytes = panel_kernel_choose(w.layout, rows, features)->scratch_bytes(k);
-        floats[2] = max_size(floats[2], bytes / sizeof(float) + 1);
+        const struct panel_kernel *kernel = panel_kernel_choose(w.layout, rows, features);
+        floats[0] = max_size(floats[0], kernel->x_bytes(rows, k) / sizeof(float) + 1);
+        floats[2] = max_size(floats[2], kernel->scratch_bytes(k) / sizeof(float) + 1);
     }
 }
 
@@ -144,8 +144,8 @@ static struct weight pack_matrix(struct delta_buffers *b, const float *w, ptrdif
 static void multiply(struct delta_buffers *b, float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int m,
                      const struct weight *w, uint64_t features)
 {
-    struct operand o = operand_at(w, m, features, b->x);
-    operand_pack(&o, x, ldx, NULL, 0, operand_blocks(&o));
+    struct operand o = operand_of(panel_kernel_choose(w->layout, m, features), m, w->k, b->x);
+    operand_pack(&o, x, ldx, NULL, 0, operand_pieces(&o));
     product(y, ldy, w, &o, 0, w->n, b->scratch);
 }
 
@@ -310,7 +310,7 @@ static void run_head(const struct model *m, const struct layer *layer, int l, st
         r.beta = beta + done;
         r.out = mixed + done * ws->ld_mixed;
         r.n_rows = left < DELTA_CHUNK ? left : DELTA_CHUNK;
-        if (r.n_rows >= DELTA_CHUNK_MIN)
+        if (r.n_rows >= DELTA_CHUNK_MIN && !m->exact) /* in an exact model one form serves all */
             delta_chunk(&ws->ops, &r, chunk);
         else
             delta_recurrent(&ws->ops, &r);

@@ -3,92 +3,106 @@
  * or a bias behind each matrix, which is then inside the sum.
  *
  * Decode and prefill are the same code. The router sorts (row, expert) pairs into slots by expert; each expert's rows
- * are packed together; then two waves of pieces that threads take from a counter:
- *   gate-up: one piece is a tile of one expert's rows of Wgate and Wup, for all tokens that chose it;
+ * are packed together (one row: once, for all); then two waves of pieces that threads take from a counter:
+ *   gate-up: one piece is a tile of one expert's rows of Wgate and Wup, for the tokens that chose it. Its outputs are
+ *            the columns of one group of packed activations, so the thread that made them packs them (gated_piece):
+ *            floats between the waves exist only in its tile;
  *   down:    one piece owns a tile of outputs for all rows, and adds the experts in ascending id, so the sum has one
- *            order whatever the number of threads, and no token waits in a slot buffer for a combining pass. */
+ *            order whatever the number of threads, and no token waits in a slot buffer for a combining pass.
+ * Three barriers with one row: after the router's scores and after each wave. */
 #include <string.h>
 
 #include "model/forward.h"
 
-enum { COUNTER_GATE_UP, COUNTER_DOWN };
+static int rows_of(const struct routing *r, int i) { return r->begin[r->used[i] + 1] - r->begin[r->used[i]]; }
 
-static int rows_of(const struct routing *r, int e) { return r->begin[e + 1] - r->begin[e]; }
-
-static struct operand expert_operand(const struct model *m, const struct weight *w, const struct routing *r, int i,
-                                     unsigned char *packed)
+/* Pieces of the wave of gate and up for this many rows. */
+static int n_gated_pieces(const struct weight *gate, const struct weight *up, int n_rows, const struct workspace *ws)
 {
-    return operand_at(w, rows_of(r, r->used[i]), m->features, packed + r->packed_at[i]);
+    return n_tiles(gate->n, gated_columns(gate, up)) * n_row_groups(n_rows, ws);
 }
 
-/* Where the packed rows of each used expert begin. Every thread could compute it; one does when it is shared. */
-static void place_operands(const struct model *m, const struct weight *w, struct routing *r)
+/* Where the packed rows of each used expert begin, and its pieces. Every thread does it for a row of its own; otherwise
+ * one for all. */
+static void place_experts(const struct model *m, const struct layer *layer, const struct workspace *ws,
+                          struct routing *r)
 {
-    size_t at = 0;
+    size_t input = 0, gated = 0;
+    r->first_piece[0] = 0;
     for (int i = 0; i < r->n_used; i++) {
-        r->packed_at[i] = at;
-        at += operand_bytes(w, rows_of(r, r->used[i]), m->features);
+        const int n = rows_of(r, i);
+        r->input_at[i] = input;
+        r->gated_at[i] = gated;
+        r->first_piece[i + 1] = r->first_piece[i] + n_gated_pieces(&layer->gate.first, &layer->up.first, n, ws);
+        input += operand_bytes(m, &layer->gate.first, n);
+        gated += operand_bytes(m, &layer->down.first, n);
     }
 }
 
-/* Packs the input rows of every used expert: rows of h by index (slot_row), or of an activation slot by slot. With one
- * row every thread packs all for itself; otherwise experts are dealt out. A barrier follows in the second case. */
-static unsigned char *pack_experts(const struct model *m, struct workspace *ws, const struct weight *w,
-                                   struct routing *r, const float *x, ptrdiff_t ldx, bool by_slot, int n_rows,
-                                   struct thread *t)
+/* Packs the rows of every used expert; each thread has its share of every expert. A barrier must follow. */
+static void pack_experts(const struct model *m, const struct layer *layer, struct workspace *ws,
+                         const struct routing *r, const float *h, struct thread *t)
 {
-    bool own = n_rows == 1;
-    unsigned char *packed =
-        own ? ws->own_packed_experts + (size_t)t->id * ws->own_packed_experts_bytes : ws->packed_experts;
-    if (own || t->id == 0) place_operands(m, w, r);
-    if (!own) team_barrier(t);
-    for (int i = own ? 0 : t->id; i < r->n_used; i += own ? 1 : t->n) {
-        struct operand o = expert_operand(m, w, r, i, packed);
-        int slot = r->begin[r->used[i]];
-        const float *first = by_slot ? x + slot * ldx : x;
-        const int *rows = by_slot ? NULL : r->slot_row + slot;
-        operand_pack(&o, first, ldx, rows, 0, operand_blocks(&o));
-        if (ws->collector && (!own || t->id == 0))
-            ws->collector->collect(ws->collector->context, t, w, r->used[i], first, ldx, rows, o.m, 0, w->k);
+    const struct input_collector *collector = ws->collector;
+    const struct weight *w = &layer->gate.first;
+    int begin, end;
+    for (int i = 0; i < r->n_used; i++) {
+        const int *rows = r->slot_row + r->begin[r->used[i]];
+        struct operand o = operand_at(m, w, rows_of(r, i), ws->packed_slots + r->input_at[i]);
+        team_range(t, operand_pieces(&o), 1, &begin, &end);
+        operand_pack(&o, h, ws->ld_hidden, rows, begin, end);
+        team_range(t, w->k, 1, &begin, &end);
+        if (collector)
+            collector->collect(collector->context, t, w, r->used[i], h + begin, ws->ld_hidden, rows, o.m, begin, end);
     }
-    if (!own) team_barrier(t);
-    return packed;
 }
 
-/* gate = silu(Wgate x) * Wup x for one tile of outputs. */
-static void gate_up_tile(struct workspace *ws, const struct ffn *f, const struct weight *gate, const struct weight *up,
-                         const struct operand *gate_in, const struct operand *up_in, float *gate_out, float *up_out,
-                         ptrdiff_t ld, int tile, struct thread *t)
+/* With one row nothing is packed per expert: shows the collector what each reads. */
+static void collect_row(const struct layer *layer, struct workspace *ws, const struct routing *r, const float *h,
+                        const struct thread *t)
 {
-    int step = tile_rows(gate, up), begin = tile * step, end = begin + step < gate->n ? begin + step : gate->n;
-    product(gate_out, ld, gate, gate_in, begin, end, own_scratch(ws, t));
-    product(up_out, ld, up, up_in, begin, end, own_scratch(ws, t));
-    for (int i = 0; i < gate_in->m; i++)
-        activate(f, &ws->ops, gate_out + i * ld + begin, up_out + i * ld + begin, end - begin);
+    const struct input_collector *collector = ws->collector;
+    const struct weight *w = &layer->gate.first;
+    for (int i = 0; collector && i < r->n_used; i++)
+        collector->collect(collector->context, t, w, r->used[i], h, ws->ld_hidden, NULL, 1, 0, w->k);
 }
 
-/* First wave. The shared expert's tiles come first: they have the most rows. */
-static void gate_up(const struct model *m, const struct layer *layer, struct workspace *ws, const struct routing *r,
-                    unsigned char *packed, const struct operand *shared, struct thread *t)
+/* What the wave of gate and up has in common: the shared expert, if there is one, and where the experts' rows lie. */
+struct wave {
+    const struct model *m;
+    const struct layer *layer;
+    const struct routing *r;
+    const struct operand *row; /* of one row: the operand of all experts; else NULL */
+    struct gated shared;       /* without rows: there is none */
+};
+
+static struct gated gated_expert(const struct wave *v, const struct workspace *ws, int i)
 {
-    const struct weight *one = &layer->gate.first, *two = &layer->up.first;
-    const struct mlp_weights *s = &layer->shared;
-    const struct ffn *f = &layer->config->ffn;
-    const int per_expert = n_tiles(one->n, tile_rows(one, two));
-    const int n_shared = shared ? n_tiles(s->gate.n, tile_rows(&s->gate, &s->up)) : 0;
-    for (int piece; (piece = team_next(t, COUNTER_GATE_UP)) < n_shared + r->n_used * per_expert;) {
+    const int e = v->r->used[i], n = rows_of(v->r, i);
+    struct gated g = {.expert = e, .down = &v->layer->down.first};
+    g.gate = bank_weight(&v->layer->gate, e);
+    g.up = bank_weight(&v->layer->up, e);
+    unsigned char *input = v->row ? v->row->data : ws->packed_slots + v->r->input_at[i];
+    g.gate_in = operand_at(v->m, &g.gate, n, input);
+    g.up_in = operand_at(v->m, &g.up, n, input); /* the same bytes: operands_alike */
+    g.out = operand_at(v->m, g.down, n, ws->packed_gated_slots + v->r->gated_at[i]);
+    return g;
+}
+
+/* First wave. The shared expert's pieces come first: they have the most rows. */
+static void gate_up(const struct wave *v, struct workspace *ws, struct thread *t)
+{
+    const struct ffn *f = &v->layer->config->ffn;
+    const int n_shared = v->shared.out.m ? n_gated_pieces(&v->shared.gate, &v->shared.up, v->shared.out.m, ws) : 0;
+    for (int i = 0, piece; (piece = team_next(t, 0)) < n_shared + v->r->first_piece[v->r->n_used];) {
         if (piece < n_shared) {
-            gate_up_tile(ws, f, &s->gate, &s->up, &shared[1], &shared[2], ws->shared_gate, ws->shared_up,
-                         ws->ld_shared_act, piece, t);
+            gated_piece(ws, f, &v->shared, piece, t);
             continue;
         }
-        int i = (piece - n_shared) / per_expert, e = r->used[i];
-        struct weight gate = bank_weight(&layer->gate, e), up = bank_weight(&layer->up, e);
-        struct operand gate_in = expert_operand(m, &gate, r, i, packed);
-        struct operand up_in = expert_operand(m, &up, r, i, packed); /* the same bytes: operands_alike */
-        ptrdiff_t slot = r->begin[e] * ws->ld_act;
-        gate_up_tile(ws, f, &gate, &up, &gate_in, &up_in, ws->gate + slot, ws->up + slot, ws->ld_act,
-                     (piece - n_shared) % per_expert, t);
+        piece -= n_shared;
+        while (v->r->first_piece[i + 1] <= piece) i++;
+        struct gated g = gated_expert(v, ws, i);
+        gated_piece(ws, f, &g, piece - v->r->first_piece[i], t);
     }
 }
 
@@ -96,50 +110,52 @@ static void gate_up(const struct model *m, const struct layer *layer, struct wor
 static void add_expert(struct workspace *ws, const struct weight *down, const struct operand *o, const int *rows,
                        const float *weights, ptrdiff_t weight_stride, int begin, int end, struct thread *t)
 {
-    float *partial = ws->own_tile + (ptrdiff_t)t->id * ROW_BLOCK * ws->ld_hidden;
+    float *tile = own_tile(ws, t);
+    const ptrdiff_t ld = tile_stride(end - begin);
     for (int b = 0; b < operand_blocks(o); b++) {
-        struct operand block = *o;
-        block.data += (size_t)b * o->block_bytes;
-        block.m = operand_block_rows(o, b);
-        product(partial, ws->ld_hidden, down, &block, begin, end, own_scratch(ws, t));
+        const struct operand block = operand_part(o, b, b + 1);
+        product(tile - begin, ld, down, &block, begin, end, own_scratch(ws, t));
         for (int j = 0; j < block.m; j++) {
             int slot = b * ROW_BLOCK + j, row = rows ? rows[slot] : slot;
-            ws->ops.add_scaled(ws->branch + row * ws->ld_hidden + begin, partial + j * ws->ld_hidden + begin,
-                               weights[slot * weight_stride], end - begin);
+            ws->ops.add_scaled(ws->branch + row * ws->ld_hidden + begin, tile + j * ld, weights[slot * weight_stride],
+                               end - begin);
         }
     }
 }
 
 /* Second wave. */
-static void down(const struct model *m, const struct layer *layer, struct workspace *ws, const struct routing *r,
-                 unsigned char *packed, const struct operand *shared, int n_rows, struct thread *t)
+static void down(const struct wave *v, struct workspace *ws, int n_rows, struct thread *t)
 {
-    const struct weight *one = &layer->down.first;
-    const int n = m->config.hidden_size, step = tile_rows(one, shared ? &layer->shared.down : one);
-    for (int tile; (tile = team_next(t, COUNTER_DOWN)) < n_tiles(n, step);) {
-        int begin = tile * step, end = begin + step < n ? begin + step : n;
+    const struct layer *layer = v->layer;
+    const struct routing *r = v->r;
+    const bool shared = v->shared.out.m > 0;
+    const int n = layer->down.first.n, nr = layer->down.first.layout->nr;
+    const int unit = shared && layer->shared.down.layout->nr > nr ? layer->shared.down.layout->nr : nr;
+    for (int first, last; team_take(t, 0, n_tiles(n, unit), most_units(unit), &first, &last);) {
+        const int begin = first * unit, end = last * unit < n ? last * unit : n;
         for (int i = 0; i < n_rows; i++)
             memset(ws->branch + i * ws->ld_hidden + begin, 0, (size_t)(end - begin) * sizeof(float));
         for (int i = 0; i < r->n_used; i++) {
             int e = r->used[i];
             struct weight w = bank_weight(&layer->down, e);
-            struct operand o = expert_operand(m, &w, r, i, packed);
+            struct operand o = operand_at(v->m, &w, rows_of(r, i), ws->packed_gated_slots + r->gated_at[i]);
             add_expert(ws, &w, &o, r->slot_row + r->begin[e], r->slot_weight + r->begin[e], 1, begin, end, t);
         }
-        if (shared) add_expert(ws, &layer->shared.down, shared, NULL, ws->shared_switch, 16, begin, end, t);
-        add_branch(layer, ws, n_rows, begin, end);
+        if (shared) add_expert(ws, &layer->shared.down, &v->shared.out, NULL, ws->shared_switch, 16, begin, end, t);
+        add_branch(layer, ws, 0, n_rows, begin, end);
     }
 }
 
-/* How much of the shared expert each row gets, to column 0 of shared_switch: all, or sigmoid(w . h), which is the
- * softmax of (w . h, 0). */
-static void set_switch(const struct layer *layer, struct workspace *ws, int n_rows, const struct operand *o,
+/* How much of the shared expert each row of these blocks gets, to column 0 of shared_switch: all, or sigmoid(w . h),
+ * which is the softmax of (w . h, 0). */
+static void set_switch(const struct layer *layer, struct workspace *ws, const struct operand *o, int block0, int block1,
                        struct thread *t)
 {
     const bool gated = layer->config->ffn.shared == SHARED_GATED;
-    if (gated) product(ws->shared_switch, 16, &layer->shared_switch, o, 0, 1, own_scratch(ws, t));
-    for (int i = 0; i < n_rows; i++) {
-        float *row = ws->shared_switch + i * 16;
+    const struct operand part = operand_part(o, block0, block1);
+    float *row = ws->shared_switch + (ptrdiff_t)block0 * ROW_BLOCK * 16;
+    if (gated) product(row, 16, &layer->shared_switch, &part, 0, 1, own_scratch(ws, t));
+    for (int i = 0; i < part.m; i++, row += 16) {
         if (gated) {
             row[1] = 0;
             ws->ops.softmax(row, 2);
@@ -149,69 +165,113 @@ static void set_switch(const struct layer *layer, struct workspace *ws, int n_ro
     }
 }
 
-/* Router logits and the shared expert's switch: small products, rows of outputs dealt out. operands[0] is the router's,
- * [1] and [2] those of the shared expert's gate and up, [3] its switch's. */
-static void score_rows(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
-                       const float *h, const float *router_h, struct operand *operands, struct thread *t)
+/* Router logits. */
+static void score_rows(const struct layer *layer, struct workspace *ws, const struct operand *o, struct thread *t)
 {
-    static const int counts[] = {[SHARED_NONE] = 1, [SHARED_ADDED] = 3, [SHARED_GATED] = MAX_GROUP};
-    const struct weight *weights[MAX_GROUP] = {&layer->router, &layer->shared.gate, &layer->shared.up,
-                                               &layer->shared_switch};
-    const int n_weights = counts[layer->config->ffn.shared], n_first = router_h == h ? n_weights : 1;
-    int begin, end;
-    pack_group(m, ws, t, weights, n_first, router_h, ws->ld_hidden, c->n_rows, operands);
-    if (c->n_rows > 1) team_barrier(t);
-    team_range(t, layer->router.n, layer->router.layout->nr, &begin, &end);
-    if (begin < end)
-        product(ws->routing.scores, ws->ld_experts, &layer->router, &operands[0], begin, end, own_scratch(ws, t));
-    if (n_first < n_weights) { /* the shared expert reads other rows, packed to the place of the router's */
-        if (c->n_rows > 1) team_barrier(t);
-        pack_group(m, ws, t, weights + 1, n_weights - 1, h, ws->ld_hidden, c->n_rows, operands + 1);
-        if (c->n_rows > 1) team_barrier(t);
+    const struct weight *w = &layer->router;
+    const int nr = w->layout->nr;
+    struct share s = {.n_units = n_tiles(w->n, nr), .n_blocks = operand_blocks(o)};
+    while (next_share(&s, t, 0, most_units(nr))) {
+        const struct operand part = operand_part(o, s.block0, s.block1);
+        product(ws->routing.scores + (ptrdiff_t)s.block0 * ROW_BLOCK * ws->ld_experts, ws->ld_experts, w, &part,
+                s.begin * nr, s.end * nr < w->n ? s.end * nr : w->n, own_scratch(ws, t));
     }
-    if (n_weights > 1 && t->id == t->n - 1) set_switch(layer, ws, c->n_rows, &operands[3], t);
-    if (t->id == 0) team_reset_counters(t);
-    team_barrier(t);
 }
 
-/* What was read: the router, each used expert once, the shared expert. */
-static void account(const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
-                    const struct routing *r)
+/* Operands of what reads h beside the router: those of the shared expert, and with one row that of all experts. */
+struct inputs {
+    struct operand router, gate, up, shared_switch, experts;
+};
+
+static void pack_inputs(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c,
+                        const float *h, const float *router_h, struct inputs *in, struct thread *t)
 {
-    size_t expert = layer->gate.stride + layer->up.stride + layer->down.stride;
-    ws->bytes_read += weight_bytes(&layer->router) + expert * (size_t)r->n_used;
+    const struct ffn *f = &layer->config->ffn;
+    const struct weight *weights[MAX_GROUP] = {&layer->router};
+    struct operand operands[MAX_GROUP];
+    int n = 1;
+    if (f->shared != SHARED_NONE) weights[n++] = &layer->shared.gate, weights[n++] = &layer->shared.up;
+    if (f->shared == SHARED_GATED) weights[n++] = &layer->shared_switch;
+    if (c->n_rows == 1) weights[n++] = &layer->gate.first;
+    const int n_first = router_h == h ? n : 1;
+    pack_group(m, ws, t, weights, n_first, router_h, ws->ld_hidden, c->n_rows, operands);
+    if (c->n_rows > 1) team_barrier(t);
+    in->router = operands[0];
+    score_rows(layer, ws, &in->router, t);
+    if (n_first < n) { /* they read other rows, packed to the place of the router's */
+        if (c->n_rows > 1) team_barrier(t);
+        pack_group(m, ws, t, weights + 1, n - 1, h, ws->ld_hidden, c->n_rows, operands + 1);
+        if (c->n_rows > 1) team_barrier(t);
+    }
+    if (f->shared != SHARED_NONE) in->gate = operands[1], in->up = operands[2];
+    if (f->shared == SHARED_GATED) in->shared_switch = operands[3];
+    if (c->n_rows == 1) in->experts = operands[n - 1];
+}
+
+/* What was read and multiplied: the router, each used expert once, the shared expert. */
+static void account(const struct wave *v, int l, struct workspace *ws, const struct chunk *c, const struct inputs *in)
+{
+    const struct layer *layer = v->layer;
+    const struct routing *r = v->r;
+    count_product(ws, &layer->router, &in->router);
+    if (v->shared.out.m) {
+        count_product(ws, &layer->shared.gate, &in->gate);
+        count_product(ws, &layer->shared.up, &in->up);
+        count_product(ws, &layer->shared.down, &v->shared.out);
+    }
+    if (layer->config->ffn.shared == SHARED_GATED) count_product(ws, &layer->shared_switch, &in->shared_switch);
+    const size_t expert =
+        weight_bytes(&layer->gate.first) + weight_bytes(&layer->up.first) + weight_bytes(&layer->down.first);
+    ws->bytes_read += expert * (size_t)r->n_used;
     ws->experts_read += (uint64_t)r->n_used;
-    if (layer->config->ffn.shared != SHARED_NONE)
-        ws->bytes_read +=
-            weight_bytes(&layer->shared.gate) + weight_bytes(&layer->shared.up) + weight_bytes(&layer->shared.down);
-    if (layer->config->ffn.shared == SHARED_GATED) ws->bytes_read += weight_bytes(&layer->shared_switch);
-    for (int i = 0; c->is_decode && i < r->n_used; i++) ws->touched[l * ws->n_experts + r->used[i]] = 1;
+    ws->expert_rows += (uint64_t)r->begin[layer->config->router.n_experts];
+    for (int i = 0; i < r->n_used; i++) {
+        const struct gated g = gated_expert(v, ws, i);
+        count_operations(ws, &g.gate, &g.gate_in);
+        count_operations(ws, &g.up, &g.up_in);
+        count_operations(ws, g.down, &g.out);
+        if (c->is_decode) ws->touched[l * ws->n_experts + r->used[i]] = 1;
+    }
 }
 
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
              const float *h, const float *router_h, struct thread *t)
 {
     const struct router *config = &layer->config->router;
-    const bool has_shared = layer->config->ffn.shared != SHARED_NONE;
-    const struct weight *shared_down[1] = {&layer->shared.down};
-    struct operand operands[MAX_GROUP], shared_operand;
+    const struct mlp_weights *s = &layer->shared;
+    struct inputs in;
+    struct wave v = {.m = m, .layer = layer};
+    int begin, end;
 
-    score_rows(m, layer, ws, c, h, router_h, operands, t);
+    pack_inputs(m, layer, ws, c, h, router_h, &in, t);
+    if (layer->config->ffn.shared != SHARED_NONE) {
+        const struct operand out = operand_at(m, &s->down, c->n_rows, ws->packed_gated);
+        v.shared = (struct gated){s->gate, s->up, &s->down, in.gate, in.up, out, -1};
+        team_range(t, operand_blocks(&out), 1, &begin, &end);
+        if (begin < end)
+            set_switch(layer, ws, layer->config->ffn.shared == SHARED_GATED ? &in.shared_switch : &out, begin, end, t);
+    }
+    team_barrier(t);
+
     struct routing *r = route(layer, ws, c->n_rows, t);
+    v.r = r;
+    if (c->n_rows == 1) {
+        v.row = &in.experts;
+        place_experts(m, layer, ws, r);
+    } else {
+        if (t->id == 0) place_experts(m, layer, ws, r);
+        team_barrier(t);
+        pack_experts(m, layer, ws, r, h, t);
+        team_barrier(t);
+    }
+    if (c->n_rows == 1 && t->id == 0) collect_row(layer, ws, r, h, t);
     observe(c, t, SEE_ROUTER_SCORES, l, r->scores, ws->ld_experts, config->n_experts);
     observe(c, t, SEE_EXPERTS, l, r->experts, config->top_k, config->top_k);
     observe(c, t, SEE_EXPERT_WEIGHTS, l, r->weights, config->top_k, config->top_k);
-    if (t->id == 0) account(layer, l, ws, c, r);
+    if (t->id == 0) account(&v, l, ws, c, &in);
 
-    unsigned char *packed = pack_experts(m, ws, &layer->gate.first, r, h, ws->ld_hidden, false, c->n_rows, t);
-    gate_up(m, layer, ws, r, packed, has_shared ? operands : NULL, t);
+    gate_up(&v, ws, t);
     team_barrier(t);
-
-    packed = pack_experts(m, ws, &layer->down.first, r, ws->gate, ws->ld_act, true, c->n_rows, t);
-    if (has_shared) {
-        pack_group(m, ws, t, shared_down, 1, ws->shared_gate, ws->ld_shared_act, c->n_rows, &shared_operand);
-        if (c->n_rows > 1) team_barrier(t);
-    }
-    down(m, layer, ws, r, packed, has_shared ? &shared_operand : NULL, c->n_rows, t);
+    down(&v, ws, c->n_rows, t);
     team_barrier(t);
 }

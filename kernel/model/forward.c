@@ -11,6 +11,7 @@
 #include "model/forward.h"
 
 #include <math.h>
+#include <string.h>
 
 /* x = E[token] * embedding_scale */
 static void embed_tokens(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
@@ -137,53 +138,74 @@ static void scale_layer(const struct model *m, const struct layer *layer, struct
     team_barrier(t);
 }
 
+/* 0 if n floats are finite. Sixteen at a time, which compilers turn into vectors. */
+static uint32_t find_not_finite(const float *x, int n)
+{
+    enum { LANES = 16 };
+    const uint32_t infinity = 0x7f800000;
+    uint32_t bits[LANES], found[LANES] = {0};
+    for (int i = 0; i < n; i += LANES) {
+        const int left = n - i < LANES ? n - i : LANES;
+        memset(bits, 0, sizeof bits);
+        memcpy(bits, x + i, (size_t)left * sizeof *x);
+        for (int j = 0; j < LANES; j++) found[j] |= (bits[j] & infinity) == infinity;
+    }
+    for (int j = 1; j < LANES; j++) found[0] |= found[j];
+    return found[0];
+}
+
 /* Copies the outputs [begin, end) of one row's logits to whoever wants them, looking for NaN and infinity. */
 static void deliver_logits(struct workspace *ws, const float *logits, float *out, int begin, int end)
 {
-    bool finite = true;
-    for (int r = begin; r < end; r++) {
-        finite &= isfinite(logits[r]) != 0;
-        if (out) out[r] = logits[r];
-    }
-    if (!finite) atomic_store_explicit(&ws->not_finite, true, memory_order_relaxed);
+    if (find_not_finite(logits + begin, end - begin))
+        atomic_store_explicit(&ws->not_finite, true, memory_order_relaxed);
+    if (out) memcpy(out + begin, logits + begin, (size_t)(end - begin) * sizeof *out);
 }
 
-/* logits = head . rms_norm(x), capped if the model says so, for the rows that want them, LOGIT_ROWS at a time. */
+/* The outputs that this thread takes of the logits of the rows at hand. */
+static void head_product(const struct model *m, struct workspace *ws, const struct chunk *c, const int *rows,
+                         const struct operand *o, struct thread *t)
+{
+    const int nr = m->head.layout->nr, n = m->head.n;
+    struct share s = {.n_units = n_tiles(n, nr), .n_blocks = 1};
+    while (next_share(&s, t, 0, most_units(nr))) {
+        const int begin = s.begin * nr, end = s.end * nr < n ? s.end * nr : n;
+        product(ws->logits, ws->ld_vocab, &m->head, o, begin, end, own_scratch(ws, t));
+        for (int j = 0; j < o->m; j++) {
+            float *logits = ws->logits + j * ws->ld_vocab;
+            if (m->config.final_softcap > 0) ws->ops.softcap(logits + begin, m->config.final_softcap, end - begin);
+            deliver_logits(ws, logits, c->rows[rows[j]].logits, begin, end);
+        }
+    }
+    if (t->id == 0) count_product(ws, &m->head, o);
+}
+
+/* logits = head . rms_norm(x), capped if the model says so, for the rows that want them, LOGIT_ROWS at a time. Of a
+ * single row every thread normalises and packs a copy of its own. */
 static void compute_logits(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
-    const int n = m->config.hidden_size, vocab_size = m->config.vocab_size;
     const bool see_all = (c->observer && (c->observer->wanted & 1u << SEE_LOGITS)) || ws->collector;
-    float *x = ws->h;
-    int begin, end;
-    team_range(t, vocab_size, m->head.layout->nr, &begin, &end);
+    const struct weight *head = &m->head;
     for (int i = 0; i < c->n_rows;) {
-        int rows[LOGIT_ROWS], n_rows = 0;
+        int rows[LOGIT_ROWS], n_rows = 0, begin, end;
+        struct operand o;
         for (; i < c->n_rows && n_rows < LOGIT_ROWS; i++)
             if (see_all || c->rows[i].logits) rows[n_rows++] = i;
         if (n_rows == 0) break;
-        struct operand o = operand_at(&m->head, n_rows, m->features, ws->packed);
-        if (t->id == 0) {
-            for (int j = 0; j < n_rows; j++)
-                ws->ops.rms_norm(x + j * ws->ld_hidden, ws->x + rows[j] * ws->ld_hidden, m->final_norm, n,
-                                 m->config.rms_norm_eps);
-            operand_pack(&o, x, ws->ld_hidden, NULL, 0, 1);
-            if (ws->collector)
-                ws->collector->collect(ws->collector->context, t, &m->head, -1, x, ws->ld_hidden, NULL, n_rows, 0, n);
-            ws->bytes_read += weight_bytes(&m->head);
-        }
-        team_barrier(t);
-        product(ws->logits, ws->ld_vocab, &m->head, &o, begin, end, own_scratch(ws, t));
-        for (int j = 0; j < n_rows; j++) {
-            float *logits = ws->logits + j * ws->ld_vocab;
-            if (m->config.final_softcap > 0 && begin < end)
-                ws->ops.softcap(logits + begin, m->config.final_softcap, end - begin);
-            deliver_logits(ws, logits, c->rows[rows[j]].logits, begin, end);
-        }
+        const bool own = n_rows == 1;
+        float *h = own ? ws->own_h + t->id * ws->ld_hidden : ws->h;
+        team_range(t, n_rows, 1, &begin, &end);
+        for (int j = own ? 0 : begin; j < (own ? 1 : end); j++)
+            norm_row(m, ws, h + j * ws->ld_hidden, ws->x + rows[j] * ws->ld_hidden, m->final_norm);
+        if (!own) team_barrier(t);
+        pack_group(m, ws, t, &head, 1, h, ws->ld_hidden, n_rows, &o);
+        if (!own) team_barrier(t);
+        head_product(m, ws, c, rows, &o, t);
         if (see_all) {
             struct chunk seen = *c;
             seen.rows = c->rows + rows[0];
             seen.n_rows = n_rows;
-            observe(&seen, t, SEE_LOGITS, -1, ws->logits, ws->ld_vocab, vocab_size);
+            observe(&seen, t, SEE_LOGITS, -1, ws->logits, ws->ld_vocab, m->config.vocab_size);
         }
         team_barrier(t);
     }
@@ -241,22 +263,30 @@ void project_branch(const struct model *m, const struct layer *layer, const stru
                     ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     struct operand o;
-    int begin, end;
     pack_group(m, ws, t, &w, 1, x, ldx, c->n_rows, &o);
     if (c->n_rows > 1) team_barrier(t);
-    team_range(t, w->n, w->layout->nr, &begin, &end);
-    if (begin < end) {
-        product(ws->branch, ws->ld_hidden, w, &o, begin, end, own_scratch(ws, t));
-        add_branch(layer, ws, c->n_rows, begin, end);
+    add_product(layer, w, &o, ws, t);
+}
+
+void add_product(const struct layer *layer, const struct weight *w, const struct operand *o, struct workspace *ws,
+                 struct thread *t)
+{
+    const int nr = w->layout->nr;
+    struct share s = {.n_units = n_tiles(w->n, nr), .n_blocks = operand_blocks(o)};
+    while (next_share(&s, t, 0, most_units(nr))) {
+        const int begin = s.begin * nr, end = s.end * nr < w->n ? s.end * nr : w->n, row0 = s.block0 * ROW_BLOCK;
+        const struct operand part = operand_part(o, s.block0, s.block1);
+        product(ws->branch + row0 * ws->ld_hidden, ws->ld_hidden, w, &part, begin, end, own_scratch(ws, t));
+        add_branch(layer, ws, row0, row0 + part.m, begin, end);
     }
-    if (t->id == 0) ws->bytes_read += weight_bytes(w);
+    if (t->id == 0) count_product(ws, w, o);
     team_barrier(t);
 }
 
-void add_branch(const struct layer *layer, struct workspace *ws, int n_rows, int begin, int end)
+void add_branch(const struct layer *layer, struct workspace *ws, int row0, int row1, int begin, int end)
 {
     if (layer->config->post_norms) return; /* add_normed_branch() needs whole rows: it adds them after the block */
-    for (int i = 0; i < n_rows; i++)
+    for (int i = row0; i < row1; i++)
         ws->ops.add(ws->x + i * ws->ld_hidden + begin, ws->branch + i * ws->ld_hidden + begin, end - begin);
 }
 

@@ -19,9 +19,7 @@ struct row {
 };
 
 /* What an onlooker can see; the same order as the public enum. */
-enum observation {
-    SEE_LOGITS, SEE_ATTENTION, SEE_ROUTER_SCORES, SEE_EXPERTS, SEE_EXPERT_WEIGHTS, SEE_FFN, SEE_HIDDEN
-};
+enum observation { SEE_LOGITS, SEE_ATTENTION, SEE_ROUTER_SCORES, SEE_EXPERTS, SEE_EXPERT_WEIGHTS, SEE_FFN, SEE_HIDDEN };
 
 struct observer {
     unsigned wanted; /* bit 1u << observation */
@@ -33,9 +31,9 @@ struct observer {
 };
 
 struct chunk {
-    const struct row *rows; /* [n_rows]; the rows of one session in ascending, consecutive positions */
-    int n_rows;             /* 1..workspace.max_rows */
-    bool is_decode;         /* one token per session: counts towards ws->touched */
+    const struct row *rows;          /* [n_rows]; the rows of one session in ascending, consecutive positions */
+    int n_rows;                      /* 1..workspace.max_rows */
+    bool is_decode;                  /* one token per session: counts towards ws->touched */
     const struct observer *observer; /* may be NULL */
 };
 
@@ -61,12 +59,16 @@ void project_branch(const struct model *m, const struct layer *layer, const stru
                     ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t);
 void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
          struct thread *t);
+/* The end of a block: x += w applied to packed rows. */
+void add_product(const struct layer *layer, const struct weight *w, const struct operand *o, struct workspace *ws,
+                 struct thread *t);
 /* router_h: what the router reads, usually h. */
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
              const float *h, const float *router_h, struct thread *t);
 
-/* Scores, selects and weighs the experts of every row. logits: [n_rows, ld_experts] of the router, on return the
- * scores. Ends without a barrier when n_rows == 1 (every thread has its own result), with one otherwise. */
+/* Scores, selects and weighs the experts of every row, and sorts them by expert. ws->routing.scores, [n_rows,
+ * ld_experts], holds the router's logits, on return the scores. With n_rows == 1 every thread has its own result;
+ * otherwise thread 0 has the team's, and a barrier must follow before others read it. */
 struct routing *route(const struct layer *layer, struct workspace *ws, int n_rows, struct thread *t);
 
 /* The end of the run of rows from `first` on that belong to one session. */
@@ -76,8 +78,25 @@ int chunk_n_runs(const struct chunk *c);
 /* gate[i] = act(gate[i]) * up[i], n >= 0: what stands between an expert's first two matrices and its third. */
 void activate(const struct ffn *f, const struct ops *ops, float *gate, const float *up, int n);
 
-/* x[i] += branch[i] for the outputs [begin, end) of all rows; nothing where forward() has to normalise branch first. */
-void add_branch(const struct layer *layer, struct workspace *ws, int n_rows, int begin, int end);
+/* The first two matrices of an expert or of an MLP, and the packed rows that the third reads. */
+struct gated {
+    struct weight gate, up;
+    const struct weight *down; /* that the collector is shown: the first of a bank */
+    struct operand gate_in, up_in, out;
+    int expert; /* -1: no bank */
+};
+/* Rows of these blocks are worked on together. With a collector all rows are, so that one thread sees them in order. */
+static inline int n_row_groups(int n_rows, const struct workspace *ws)
+{
+    return ws->collector ? 1 : n_tiles(n_rows, SHARE_BLOCKS * ROW_BLOCK);
+}
+/* Piece number `piece` of n_tiles(n, gated_columns) * n_row_groups: act(gate x) * up x for one tile of outputs and one
+ * group of rows, packed into g->out. */
+void gated_piece(struct workspace *ws, const struct ffn *f, const struct gated *g, int piece, struct thread *t);
+
+/* x[i] += branch[i] for the outputs [begin, end) of rows [row0, row1); nothing where forward() has to normalise branch
+ * first. */
+void add_branch(const struct layer *layer, struct workspace *ws, int row0, int row1, int begin, int end);
 
 /* Shows rows to the observer, if it wants them; a barrier before and after, none if not wanted. */
 void observe(const struct chunk *c, struct thread *t, enum observation what, int layer, const void *data, ptrdiff_t ld,

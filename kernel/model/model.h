@@ -21,9 +21,10 @@ struct weight {
     enum dtype file_dtype; /* before bind_options.convert */
 };
 
-struct bank { /* n_matrices equal matrices, one after the other: of experts or of heads */
+struct bank { /* n_matrices equal matrices at equal distances: of experts or of heads */
     struct weight first;
-    size_t stride; /* bytes from one matrix to the next; their biases are first.n floats apart */
+    size_t stride; /* bytes from one matrix to the next, more than a matrix has where others lie between them in the
+                    * file; their biases are first.n floats apart */
     int n_matrices;
 };
 
@@ -78,8 +79,10 @@ struct model {
     const float *final_norm;
     uint64_t features;       /* CPU features that kernels may use */
     bool exact;              /* a row's result must not depend on how many rows come with it */
-    struct arena arena;      /* all weights */
-    uint64_t n_parameters, n_active_parameters, file_bytes, weight_bytes;
+    struct arena arena;      /* all weights that are packed */
+    uint64_t n_parameters, n_active_parameters, file_bytes;
+    uint64_t weight_bytes;   /* packed, in the arena */
+    uint64_t mapped_bytes;   /* read where they lie in the file (PANEL_FILE) */
     enum dtype main_dtype;   /* of most bytes, as loaded */
 };
 
@@ -96,7 +99,7 @@ struct bind_options {
 };
 
 /* Reads the configuration, finds every tensor, checks every shape, packs every matrix. The archive is only read, and
- * may be closed afterwards. On failure nothing is owned. */
+ * may be closed afterwards, but if layout_flags has PANEL_FILE: then after model_free. On failure nothing is owned. */
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,
                          struct failure *f);
 void model_free(struct model *m);
@@ -131,6 +134,10 @@ void model_describe_layer(const struct model *m, int layer, char *out, size_t ca
 /* One line per group of matrices of equal role, dtype and shape: role, shape, count, layout, kernels. False: no such
  * group. */
 bool model_describe_group(const struct model *m, int group, char *out, size_t cap);
+/* Several lines about such a group: its layout and its kernels, and why there are no better ones. */
+bool model_describe_kernels(const struct model *m, int group, char *out, size_t cap);
+/* Bits (1u << enum peak) of the arithmetic of all kernels that some number of rows picks. */
+unsigned model_peaks(const struct model *m);
 /* Bytes of one matrix as packed. */
 size_t weight_bytes(const struct weight *w);
 /* Of the types that --load-as takes, from large to small, the first with which all weights need at most `budget` bytes;

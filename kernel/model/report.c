@@ -152,34 +152,39 @@ static bool is_same(const struct weight *a, const struct weight *b)
     return a->layout == b->layout && a->file_dtype == b->file_dtype && a->n == b->n && a->k == b->k;
 }
 
-static void put_group(struct line *line, const char *name, const struct weight *w, int count, uint64_t features)
+/* The kernel that multiplies n_rows rows. */
+static const struct panel_kernel *kernel_of(const struct model *m, const struct panel_layout *layout, int n_rows)
 {
-    put(line, "%-16s %-4s [%d, %d] x %d -> %s (", name, dtype_info(w->file_dtype)->name, w->n, w->k, count,
-        w->layout->name);
-    const struct panel_kernel *last = NULL;
-    for (int m = 1; m <= 4096; m *= 2) { /* the kernels that some number of rows picks */
-        const struct panel_kernel *kernel = panel_kernel_choose(w->layout, m, features);
-        if (kernel == last) continue;
-        if (last) put(line, ", from %d rows ", m);
-        put(line, "%s", kernel->name);
-        last = kernel;
-    }
-    put(line, ")");
+    return panel_kernel_choose(layout, m->exact ? PANEL_MANY_ROWS : n_rows, m->features);
 }
 
-bool model_describe_group(const struct model *m, int group, char *out, size_t cap)
+enum { MOST_ROWS = 4096 };
+
+/* From `n_rows` on, the first number of rows that another kernel multiplies; MOST_ROWS: none. */
+static int next_change(const struct model *m, const struct panel_layout *layout, int n_rows)
 {
-    struct line line = {out, cap, 0};
+    const struct panel_kernel *kernel = kernel_of(m, layout, n_rows);
+    while (n_rows < MOST_ROWS && kernel_of(m, layout, n_rows) == kernel) n_rows++;
+    return n_rows;
+}
+
+/* A group: this matrix, and others like it. */
+struct group {
+    struct named_weight weight;
+    int count;
+    bool is_embedding; /* a head that is the embedding itself */
+};
+
+static bool find_group(const struct model *m, int index, struct group *out)
+{
     struct named_weight first[WEIGHTS_PER_LAYER], now[WEIGHTS_PER_LAYER];
-    if (cap) out[0] = 0;
     const struct named_weight whole[2] = {{"embedding", ROLE_EMBEDDING, &m->embedding, 1},
                                           {"head", ROLE_HEAD, &m->head, 1}};
-    for (int i = 0; i < 2; i++)
-        if (group-- == 0) {
-            put_group(&line, whole[i].name, whole[i].weight, 1, m->features);
-            if (i == 1 && m->config.tied_embeddings) put(&line, ", the embedding itself");
-            return true;
-        }
+    if (index < 2) {
+        *out = (struct group){whole[index], 1, index == 1 && m->config.tied_embeddings};
+        return true;
+    }
+    index -= 2;
     for (int i = 0; i < WEIGHTS_PER_LAYER; i++) {
         for (int l = 0; l < m->config.n_layers; l++) { /* (i, l) begins a group if no earlier layer is the same */
             model_list_layer(&m->layers[l], first);
@@ -192,12 +197,126 @@ bool model_describe_group(const struct model *m, int group, char *out, size_t ca
                 seen |= j < l;
                 count += now[i].count;
             }
-            if (seen || group-- != 0) continue;
-            put_group(&line, first[i].name, first[i].weight, count, m->features);
+            if (seen || index-- != 0) continue;
+            *out = (struct group){first[i], count, false};
             return true;
         }
     }
     return false;
+}
+
+static void put_shape(struct line *line, const struct group *g)
+{
+    const struct weight *w = g->weight.weight;
+    put(line, "%-16s %-4s [%d, %d] x %d -> %s", g->weight.name, dtype_info(w->file_dtype)->name, w->n, w->k, g->count,
+        w->layout->name);
+}
+
+bool model_describe_group(const struct model *m, int group, char *out, size_t cap)
+{
+    struct line line = {out, cap, 0};
+    struct group g;
+    if (cap) out[0] = 0;
+    if (!find_group(m, group, &g)) return false;
+    const struct panel_layout *layout = g.weight.weight->layout;
+    put_shape(&line, &g);
+    for (int rows = 1; rows < MOST_ROWS; rows = next_change(m, layout, rows)) {
+        if (rows > 1) put(&line, ", from %d rows ", rows);
+        put(&line, "%s%s", rows > 1 ? "" : " (", kernel_of(m, layout, rows)->name);
+    }
+    put(&line, ")%s", g.is_embedding ? ", the embedding itself" : "");
+    return true;
+}
+
+/* ---- why --------------------------------------------------------------------------------------------------------- */
+
+static void put_missing(struct line *line, uint64_t missing)
+{
+    const char *separator = "needs ";
+    for (unsigned bit = 0; bit < N_CPU_FEATURES; bit++) {
+        if (!(missing >> bit & 1)) continue;
+        put(line, "%s%s", separator, cpu_feature_name(bit));
+        separator = ", ";
+    }
+    put(line, ", not usable here");
+}
+
+/* Why `layout`, which comes before the chosen one in the list, was passed over. */
+static void put_layout_reason(struct line *line, const struct model *m, const struct panel_layout *layout,
+                              const struct weight *w)
+{
+    if (w->k % layout->kr != 0)
+        put(line, "%d inputs are no multiple of %d", w->k, layout->kr);
+    else if (!panel_kernel_choose(layout, 1, m->features))
+        put(line, "no kernel for this CPU");
+    else if (w->n % layout->nr != 0)
+        put(line, "%d outputs are no multiple of %d", w->n, layout->nr);
+    else if (layout->file_order)
+        put(line, "only with --no-repack%s", layout->rounds_x ? " and without --float" : "");
+    else
+        put(line, layout->rounds_x ? "only without --float" : "only with --blas");
+}
+
+static void put_layouts(struct line *line, const struct model *m, const struct weight *w)
+{
+    for (const struct panel_layout *const *list = panel_layouts(); *list && *list != w->layout; list++) {
+        if ((*list)->weight != w->layout->weight) continue;
+        put(line, "    not %s: ", (*list)->name);
+        put_layout_reason(line, m, *list, w);
+        put(line, "\n");
+    }
+}
+
+/* The kernels of `layout` that would be better than `chosen` for this number of rows. */
+static void put_better(struct line *line, const struct model *m, const struct panel_kernel *chosen, int n_rows)
+{
+    for (const struct panel_kernel *const *list = panel_kernels(); *list && *list != chosen; list++) {
+        const struct panel_kernel *k = *list;
+        const uint64_t missing = k->needs & ~m->features;
+        if (k->layout != chosen->layout) continue;
+        if (!missing && k->m_min > n_rows) continue; /* it has a line of its own */
+        put(line, "        not %s: ", k->name);
+        if (missing)
+            put_missing(line, missing);
+        else
+            put(line, "its library cannot be loaded");
+        put(line, "\n");
+    }
+}
+
+bool model_describe_kernels(const struct model *m, int group, char *out, size_t cap)
+{
+    static const char *const arithmetic[N_PEAKS] = {
+        [PEAK_F32] = "float products",
+        [PEAK_BF16] = "products of bfloat16, activations rounded to 16 bits",
+        [PEAK_INT8] = "integer products, activations rounded to 8 bits",
+    };
+    struct line line = {out, cap, 0};
+    struct group g;
+    if (cap) out[0] = 0;
+    if (!find_group(m, group, &g)) return false;
+    const struct weight *w = g.weight.weight;
+    put_shape(&line, &g);
+    put(&line, "%s%s\n", w->layout->file_order ? ", rows as in the file" : "",
+        g.is_embedding ? ", the embedding itself" : "");
+    put_layouts(&line, m, w);
+    for (int rows = 1; rows < MOST_ROWS; rows = next_change(m, w->layout, rows)) {
+        const struct panel_kernel *kernel = kernel_of(m, w->layout, rows);
+        put(&line, "    from %d row%s %s: %s%s\n", rows, rows > 1 ? "s" : "", kernel->name, arithmetic[kernel->peak],
+            m->exact ? ", the same for any number of rows (--exact)" : "");
+        put_better(&line, m, kernel, rows);
+    }
+    return true;
+}
+
+unsigned model_peaks(const struct model *m)
+{
+    struct group g;
+    unsigned peaks = 0;
+    for (int i = 0; find_group(m, i, &g); i++)
+        for (int rows = 1; rows < MOST_ROWS; rows = next_change(m, g.weight.weight->layout, rows))
+            peaks |= 1u << kernel_of(m, g.weight.weight->layout, rows)->peak;
+    return peaks;
 }
 
 /* ---- other types ------------------------------------------------------------------------------------------------- */
@@ -223,7 +342,7 @@ static uint64_t bytes_as(const struct model *m, enum dtype type)
         model_list_layer(&m->layers[l], weights);
         for (int i = 0; i < WEIGHTS_PER_LAYER; i++) saved += saved_bytes(m, &weights[i], type);
     }
-    return (uint64_t)((int64_t)m->weight_bytes - saved);
+    return (uint64_t)((int64_t)(m->weight_bytes + m->mapped_bytes) - saved);
 }
 
 enum dtype model_smaller_type(const struct model *m, uint64_t budget, uint64_t *bytes)

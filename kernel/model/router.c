@@ -25,22 +25,32 @@ static void rank_experts(const struct router *r, const float *scores, const floa
     for (int e = 0; e < r->n_experts; e++) ranks[e] = r->selection_bias ? scores[e] + bias[e] : scores[e];
 }
 
-/* The places of the k best of n values, ascending. */
+/* Puts n different places in ascending order. */
+static void sort_places(int32_t *places, int n)
+{
+    for (int i = 1; i < n; i++) {
+        const int32_t place = places[i];
+        int at = i;
+        for (; at > 0 && places[at - 1] > place; at--) places[at] = places[at - 1];
+        places[at] = place;
+    }
+}
+
+/* NaN is worse than any number. */
+static bool is_better(float a, float b) { return a > b || (isnan(b) && !isnan(a)); }
+
+/* The places of the k best of n values, ascending. One scan with the k best so far, best first: few of many values come
+ * in. Equal values stay in the order of their places. */
 static void select_best(const float *values, int n, int k, int32_t *places)
 {
-    for (int i = 0; i < k; i++) {
-        int best = -1;
-        for (int e = 0, taken = 0; e < n; e++) {
-            if (taken < i && places[taken] == e) { /* places[0..i) is ascending */
-                taken++;
-                continue;
-            }
-            if (best < 0 || values[e] > values[best]) best = e;
-        }
-        int at = i;
-        for (; at > 0 && places[at - 1] > best; at--) places[at] = places[at - 1];
-        places[at] = best;
+    int kept = 0;
+    for (int e = 0; e < n; e++) {
+        if (kept == k && !is_better(values[e], values[places[k - 1]])) continue;
+        int at = kept < k ? kept++ : k - 1;
+        for (; at > 0 && is_better(values[e], values[places[at - 1]]); at--) places[at] = places[at - 1];
+        places[at] = e;
     }
+    sort_places(places, k);
 }
 
 /* How good a group of n experts is. */
@@ -137,6 +147,5 @@ struct routing *route(const struct layer *layer, struct workspace *ws, int n_row
     route_rows(layer, ws, &ws->routing, begin, end, t);
     team_barrier(t);
     if (t->id == 0) sort_by_expert(r, &ws->routing, n_rows);
-    team_barrier(t);
     return &ws->routing;
 }

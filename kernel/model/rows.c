@@ -163,20 +163,36 @@ static void read_fp8(const struct row_source *s, unsigned char *dst, int row)
     }
 }
 
+/* Bytes i of x to bytes 2i of the result, zeros between. */
+static uint64_t spread_bytes(uint32_t x)
+{
+    uint64_t wide = x;
+    wide = (wide | wide << 16) & UINT64_C(0x0000ffff0000ffff);
+    return (wide | wide << 8) & UINT64_C(0x00ff00ff00ff00ff);
+}
+
 /* File: byte i holds elements 2i, 2i + 1 in its low and high half. Block: byte j holds elements j, j + 16.
  *
  *     file    0|1   2|3   4|5  ...  14|15   16|17   18|19  ...  30|31
- *     block   0|16  1|17  2|18 ...   7|23    8|24    9|25  ...  15|31                                              */
+ *     block   0|16  1|17  2|18 ...   7|23    8|24    9|25  ...  15|31
+ *
+ * Eight bytes at a time: `even` has bytes 0, 2, 4 ... of the block, `odd` the others. */
 static void read_mxfp4(const struct row_source *s, unsigned char *dst, int row)
 {
+    const uint64_t lows = UINT64_C(0x0f0f0f0f0f0f0f0f);
     const int n_blocks = s->k / MX_BLOCK;
     const unsigned char *pairs = s->data + (size_t)row * stored_bytes(s);
     const unsigned char *scales = s->scale_data + (size_t)row * (size_t)n_blocks;
     for (int b = 0; b < n_blocks; b++, pairs += MX_NIBBLES, dst += sizeof(struct block_mxfp4)) {
         struct block_mxfp4 block = {.e = scales[b]};
-        for (int j = 0; j < MX_NIBBLES; j++) {
-            int low = pairs[j / 2] >> 4 * (j % 2) & 15, high = pairs[MX_NIBBLES / 2 + j / 2] >> 4 * (j % 2) & 15;
-            block.q[j] = (uint8_t)(low | high << 4);
+        uint64_t first, second;
+        memcpy(&first, pairs, sizeof first);
+        memcpy(&second, pairs + sizeof first, sizeof second);
+        const uint64_t even = (first & lows) | (second & lows) << 4, odd = (first >> 4 & lows) | (second & ~lows);
+        for (int half = 0; half < 2; half++) {
+            const uint64_t bytes =
+                spread_bytes((uint32_t)(even >> 32 * half)) | spread_bytes((uint32_t)(odd >> 32 * half)) << 8;
+            memcpy(block.q + 8 * half, &bytes, sizeof bytes);
         }
         memcpy(dst, &block, sizeof block);
     }
@@ -300,29 +316,47 @@ void rows_read_floats(const struct row_source *s, float *y, int row0, int row1, 
 
 /* ---- pages, messages --------------------------------------------------------------------------------------------- */
 
-static void release_stored(const struct row_source *s, int begin, int end)
+typedef void visit_range(const void *p, size_t n);
+
+static void visit_stored(const struct row_source *s, int begin, int end, visit_range *visit)
 {
     const size_t stored = stored_bytes(s);
-    memory_release_range(s->data + (size_t)begin * stored, (size_t)(end - begin) * stored);
+    visit(s->data + (size_t)begin * stored, (size_t)(end - begin) * stored);
 }
 
-void rows_release(const struct row_source *s, int row0, int row1)
+/* The parts of the file that hold rows [row0, row1), without scales. */
+static void visit_rows(const struct row_source *s, int row0, int row1, visit_range *visit)
 {
     const struct row_order *o = &s->order;
-    if (row1 == s->n && s->scales) memory_release_range(s->scale_data, scale_bytes(s));
-    if (s->transposed) {
-        if (row1 == s->n) release_stored(s, 0, s->k);
-    } else if (o->kind == ORDER_STORED || o->kind == ORDER_PAIRS) {
-        release_stored(s, row0, row1);
+    if (o->kind == ORDER_STORED || o->kind == ORDER_PAIRS) {
+        visit_stored(s, row0, row1, visit);
     } else if (o->kind == ORDER_STRIDED) { /* what lies between is read by another part, or has been */
-        release_stored(s, source_row(o, row0), source_row(o, row1 - 1) + 1);
+        visit_stored(s, source_row(o, row0), source_row(o, row1 - 1) + 1, visit);
     } else {
         for (int row = row0, end; row < row1; row = end) {
             const int first = source_row(o, row);
             for (end = row + 1; end < row1 && source_row(o, end) == first + end - row;) end++;
-            release_stored(s, first, first + end - row);
+            visit_stored(s, first, first + end - row, visit);
         }
     }
+}
+
+void rows_prefetch(const struct row_source *s, int row0, int row1)
+{
+    if (row0 == 0 && s->scales) memory_prefetch_range(s->scale_data, scale_bytes(s));
+    if (!s->transposed)
+        visit_rows(s, row0, row1, memory_prefetch_range);
+    else if (row0 == 0)
+        visit_stored(s, 0, s->k, memory_prefetch_range);
+}
+
+void rows_release(const struct row_source *s, int row0, int row1)
+{
+    if (row1 == s->n && s->scales) memory_release_range(s->scale_data, scale_bytes(s));
+    if (!s->transposed)
+        visit_rows(s, row0, row1, memory_release_range);
+    else if (row1 == s->n)
+        visit_stored(s, 0, s->k, memory_release_range);
 }
 
 uint64_t rows_element(const struct row_source *s, int row, int column)

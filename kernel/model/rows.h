@@ -71,6 +71,8 @@ void rows_read_float(const struct row_source *s, float *y, int row, void *scratc
 /* y [row1 - row0, k] = rows as floats. `scratch`: rows_scratch_bytes for so many rows. */
 void rows_read_floats(const struct row_source *s, float *y, int row0, int row1, void *scratch);
 size_t rows_scratch_bytes(const struct row_source *s, int n_rows);
+/* Rows [row0, row1) will be read soon: the disk may begin. (All of what is transposed, and scales, with row 0.) */
+void rows_prefetch(const struct row_source *s, int row0, int row1);
 /* The file's pages of rows [row0, row1) will not be read again. (Pairs: whole heads. Transposed: with the last row.) */
 void rows_release(const struct row_source *s, int row0, int row1);
 /* Number of an element within its tensor, for messages. */

@@ -4,22 +4,72 @@
 
 /* The widest of everything, over all layers. */
 struct extent {
-    int q, kv, v, mixed, mlp, act, shared_act, experts, top_k, group, head_dim;
-    bool both, router_in;                   /* some layer has an MLP beside experts, a router with an own input */
-    size_t one_row, rows, row_slots, slots; /* packed bytes: one row, all rows, the slots of one row, all slots */
-    size_t scratch;                         /* of a kernel */
-    int n_regions;
+    int q, kv, v, mixed, experts, top_k;
+    bool both, router_in; /* some layer has an MLP beside experts, a router with an own input */
+    /* Packed bytes: of one row, of all rows; of all rows behind gate and up; of all slots; of those behind gate and up.
+     */
+    size_t one_row, rows, gated, slots, gated_slots;
+    size_t scratch;   /* of a kernel */
+    int tile_columns; /* of gate and up together */
+    void (*kinds[MAX_GROUP])(void *, const float *, ptrdiff_t, const int *, int, int, int, int); /* of packing */
+    int n_kinds;
 };
 
+/* Kernels of w for up to max_rows rows: their scratch, and ways of packing not seen yet. */
 static void extend(struct extent *e, const struct model *m, const struct weight *w, int max_rows)
 {
-    if (!w->layout) return;
-    e->one_row = max_size(e->one_row, operand_bytes(w, 1, m->features));
-    e->rows = max_size(e->rows, operand_bytes(w, max_rows, m->features));
-    for (int rows = 1; rows <= max_rows; rows *= 2) {
-        const struct panel_kernel *kernel = panel_kernel_choose(w->layout, rows, m->features);
+    const struct panel_kernel *last = NULL;
+    for (int rows = 1; rows <= max_rows && rows <= 2 * ROW_BLOCK; rows++) {
+        const struct panel_kernel *kernel = kernel_for(m, w, rows);
+        if (kernel == last) continue;
+        last = kernel;
         e->scratch = max_size(e->scratch, kernel->scratch_bytes(w->k));
+        int i = 0;
+        while (i < e->n_kinds && e->kinds[i] != kernel->pack_x) i++;
+        if (i == e->n_kinds && i < MAX_GROUP) e->kinds[e->n_kinds++] = kernel->pack_x;
     }
+}
+
+/* Widens `room` to hold any `parts` operands of w of together `rows` rows. */
+static void hold(size_t *room, const struct model *m, const struct weight *w, int rows, int parts)
+{
+    if (w->layout) *room = max_size(*room, operand_room(m, w, rows, parts));
+}
+
+/* What the packed rows of a layer need. */
+static void extend_layer(struct extent *e, const struct model *m, const struct layer *layer, int max_rows)
+{
+    struct named_weight all[WEIGHTS_PER_LAYER];
+    const int n_slots = max_rows * layer->config->router.top_k, n_experts = layer->config->router.n_experts;
+    const struct weight *gate[] = {&layer->dense.gate, &layer->shared.gate, &layer->gate.first};
+    const struct weight *up[] = {&layer->dense.up, &layer->shared.up, &layer->up.first};
+    model_list_layer(layer, all);
+    for (int i = 0; i < WEIGHTS_PER_LAYER; i++) {
+        if (!all[i].weight->layout) continue;
+        extend(e, m, all[i].weight, max_rows);
+        e->one_row = max_size(e->one_row, operand_bytes(m, all[i].weight, 1));
+        hold(&e->rows, m, all[i].weight, max_rows, 1);
+    }
+    for (int i = 0; i < 3; i++)
+        if (gate[i]->layout)
+            e->tile_columns = (int)max_size((size_t)e->tile_columns, 2 * (size_t)gated_columns(gate[i], up[i]));
+    hold(&e->gated, m, &layer->dense.down, max_rows, 1);
+    hold(&e->gated, m, &layer->shared.down, max_rows, 1);
+    if (max_rows > 1) hold(&e->slots, m, &layer->gate.first, n_slots, n_experts);
+    hold(&e->gated_slots, m, &layer->down.first, n_slots, n_experts);
+}
+
+/* Layers are mostly alike: true if the same matrices lie in the same layouts. */
+static bool packs_alike(const struct layer *a, const struct layer *b)
+{
+    struct named_weight all_a[WEIGHTS_PER_LAYER], all_b[WEIGHTS_PER_LAYER];
+    model_list_layer(a, all_a);
+    model_list_layer(b, all_b);
+    for (int i = 0; i < WEIGHTS_PER_LAYER; i++)
+        if (all_a[i].weight->layout != all_b[i].weight->layout || all_a[i].weight->k != all_b[i].weight->k)
+            return false;
+    return a->config->router.top_k == b->config->router.top_k &&
+           a->config->router.n_experts == b->config->router.n_experts;
 }
 
 static void larger(int *max, int value)
@@ -29,8 +79,13 @@ static void larger(int *max, int value)
 
 static struct extent measure(const struct model *m, int max_rows)
 {
-    struct extent e = {.n_regions = 1};
-    extend(&e, m, &m->head, max_rows < LOGIT_ROWS ? max_rows : LOGIT_ROWS);
+    struct extent e = {.tile_columns = SHARE_OUTPUTS};
+    const int logit_rows = max_rows < LOGIT_ROWS ? max_rows : LOGIT_ROWS;
+    if (m->head.layout) {
+        extend(&e, m, &m->head, logit_rows);
+        e.one_row = operand_bytes(m, &m->head, 1);
+    }
+    hold(&e.rows, m, &m->head, logit_rows, 1);
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const struct layer_config *c = layer->config;
@@ -38,26 +93,11 @@ static struct extent measure(const struct model *m, int max_rows)
         larger(&e.kv, layer->k.n);
         larger(&e.v, layer->k.n > layer->v.n ? layer->k.n : layer->v.n);
         larger(&e.mixed, layer->o.k);
-        if (c->mixer.kind == MIX_GQA) larger(&e.group, c->mixer.n_heads / c->mixer.n_kv_heads);
-        larger(&e.head_dim, c->mixer.v_head_dim);
-        larger(&e.mlp, c->ffn.intermediate_size);
-        larger(&e.act, c->ffn.expert_size);
         e.both |= c->ffn.kind == FFN_DENSE_AND_MOE;
         e.router_in |= c->router.input == INPUT_RESIDUAL;
-        larger(&e.shared_act, c->ffn.shared_size);
         larger(&e.experts, c->router.n_experts);
         larger(&e.top_k, c->router.top_k);
-        struct named_weight all[WEIGHTS_PER_LAYER];
-        model_list_layer(layer, all);
-        for (int i = 0; i < WEIGHTS_PER_LAYER; i++) extend(&e, m, all[i].weight, max_rows);
-        const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
-        for (int i = 0; i < 3 && experts[i]->layout; i++) {
-            size_t one_row_slots = (size_t)c->router.top_k * operand_bytes(experts[i], 1, m->features);
-            e.row_slots = max_size(e.row_slots, one_row_slots);
-            e.slots = max_size(e.slots, (size_t)max_rows * one_row_slots);
-        }
-        for (int i = 0; i < WEIGHTS_PER_LAYER; i++)
-            if (all[i].weight->layout && all[i].weight->layout != layer->o.layout) e.n_regions = MAX_GROUP;
+        if (l == 0 || !packs_alike(layer, layer - 1)) extend_layer(&e, m, layer, max_rows);
     }
     return e;
 }
@@ -72,7 +112,9 @@ static void carve_routing(struct routing *r, int rows, int n_experts, int top_k,
     r->slot_row = ARENA_TAKE(arena, int, slots);
     r->slot_weight = ARENA_TAKE(arena, float, slots);
     r->used = ARENA_TAKE(arena, int, n);
-    r->packed_at = ARENA_TAKE(arena, size_t, n);
+    r->input_at = ARENA_TAKE(arena, size_t, n);
+    r->gated_at = ARENA_TAKE(arena, size_t, n);
+    r->first_piece = ARENA_TAKE(arena, int, n + 1);
     r->ranks = ARENA_TAKE(arena, float, n);
     r->group_ranks = ARENA_TAKE(arena, float, n);
     r->groups = ARENA_TAKE(arena, int32_t, n);
@@ -85,12 +127,9 @@ static void carve_own(struct workspace *ws, const struct extent *e, struct arena
     ws->own_router_in = ARENA_TAKE(arena, float, e->router_in ? n *(size_t)ws->ld_hidden : 0);
     ws->own_packed_bytes = (e->one_row + 127) & ~(size_t)63; /* 64 readable bytes after each */
     ws->own_packed = ARENA_TAKE(arena, unsigned char, n *(size_t)ws->n_regions * ws->own_packed_bytes);
-    ws->own_packed_experts_bytes = (e->row_slots + 127) & ~(size_t)63;
-    ws->own_packed_experts = ARENA_TAKE(arena, unsigned char, n * ws->own_packed_experts_bytes);
-    /* per query of a group: scores of one block, running output, maximum, sum */
-    ws->own_scores_floats = (size_t)pad16(e->group * (ATTENTION_BLOCK + (int)pad16(e->head_dim) + 2)) + 16;
-    ws->own_scores = ARENA_TAKE(arena, float, n * ws->own_scores_floats);
-    ws->own_tile = ARENA_TAKE(arena, float, n *ROW_BLOCK *(size_t)ws->ld_hidden);
+    ws->own_tile_floats =
+        (size_t)(ws->max_rows < ROW_BLOCK ? ws->max_rows : ROW_BLOCK) * (size_t)tile_stride(e->tile_columns);
+    ws->own_tile = ARENA_TAKE(arena, float, n * ws->own_tile_floats);
     ws->own_scratch_bytes = (e->scratch + 127) & ~(size_t)63;
     ws->own_scratch = ARENA_TAKE(arena, unsigned char, n * ws->own_scratch_bytes);
     ws->own_routing = ARENA_TAKE(arena, struct routing, n);
@@ -109,7 +148,7 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->max_rows = max_rows;
     ws->n_threads = n_threads;
     ws->n_experts = e.experts;
-    ws->n_regions = e.n_regions;
+    ws->n_regions = e.n_kinds;
     ws->ld_hidden = pad16(c->hidden_size);
     ws->ld_q = pad16(e.q);
     ws->ld_kv = pad16(e.kv);
@@ -117,9 +156,6 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->ld_mixed = pad16(e.mixed);
     ws->ld_experts = pad16(e.experts);
     ws->ld_vocab = pad16(c->vocab_size);
-    ws->ld_mlp = pad16(e.mlp);
-    ws->ld_act = pad16(e.act);
-    ws->ld_shared_act = pad16(e.shared_act);
 
     ws->x = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
     ws->h = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_hidden);
@@ -130,19 +166,17 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     ws->mixed = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_mixed);
     ws->beside = ARENA_TAKE(arena, float, e.both ? rows *(size_t)ws->ld_hidden : 0);
     ws->router_in = ARENA_TAKE(arena, float, e.router_in ? rows *(size_t)ws->ld_hidden : 0);
+    gqa_carve(ws, m, n_context, arena);
     mla_carve(ws, m, arena);
     recurrent_carve(ws, m, arena);
-    const size_t act = rows * max_size((size_t)ws->ld_mlp, (size_t)e.top_k * (size_t)ws->ld_act);
-    ws->gate = ARENA_TAKE(arena, float, act);
-    ws->up = ARENA_TAKE(arena, float, act);
-    ws->shared_gate = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
-    ws->shared_up = ARENA_TAKE(arena, float, rows *(size_t)ws->ld_shared_act);
     ws->shared_switch = ARENA_TAKE(arena, float, rows * 16);
     ws->logits = ARENA_TAKE(arena, float, LOGIT_ROWS *(size_t)ws->ld_vocab);
     carve_routing(&ws->routing, max_rows, e.experts, e.top_k, arena);
     ws->packed_bytes = (e.rows + 127) & ~(size_t)63;
     ws->packed = ARENA_TAKE(arena, unsigned char, ws->packed_bytes *(size_t)ws->n_regions);
-    ws->packed_experts = ARENA_TAKE(arena, unsigned char, e.slots);
+    ws->packed_gated = ARENA_TAKE(arena, unsigned char, e.gated);
+    ws->packed_slots = ARENA_TAKE(arena, unsigned char, e.slots);
+    ws->packed_gated_slots = ARENA_TAKE(arena, unsigned char, e.gated_slots);
     carve_own(ws, &e, arena);
 
     for (int i = 0; i < N_ROPES; i++) {

@@ -121,6 +121,12 @@ const struct panel_layout layout_bf16_r16k2 = {
     .packed_bytes = bf16_r16k2_packed_bytes, .pack = bf16_r16k2_pack, .get_row = bf16_r16k2_get_row,
 };
 
+/* The same bytes, for processors that multiply pairs of bfloat16. */
+const struct panel_layout layout_bf16_r16 = {
+    .name = "bf16_r16", .weight = DTYPE_BF16, .nr = PANEL_ROWS, .kr = 1, .rounds_x = true,
+    .packed_bytes = bf16_r16k2_packed_bytes, .pack = bf16_r16k2_pack, .get_row = bf16_r16k2_get_row,
+};
+
 /* ---- f32_rows: the file's own order, for OpenBLAS. 256 rows are the unit of work, so that the shape of each call,
  * and with it OpenBLAS's order of sums, does not depend on the number of threads. ---- */
 
@@ -185,7 +191,8 @@ static void block_rows_get_row(enum dtype format, float *y, const void *w, int r
     memcpy(y + whole, last, ((size_t)k - whole) * sizeof(float));
 }
 
-#define FORMAT(id, type, elements)                                                                                \
+/* The functions of layouts in file order. */
+#define FILE_ORDER(id, type)                                                                                      \
     static size_t id##_packed_bytes(int n, int k) { return block_rows_packed_bytes(DTYPE_##type, n, k); }         \
     static void id##_pack(void *dst, const void *src, size_t src_row_bytes, int row0, int row1, int n, int k)     \
     {                                                                                                             \
@@ -194,10 +201,31 @@ static void block_rows_get_row(enum dtype format, float *y, const void *w, int r
     static void id##_get_row(float *y, const void *w, int row, int k)                                             \
     {                                                                                                             \
         block_rows_get_row(DTYPE_##type, y, w, row, k);                                                           \
-    }                                                                                                             \
+    }
+
+#define FORMAT(id, type, elements)                                                                                \
+    FILE_ORDER(id, type)                                                                                          \
     const struct panel_layout layout_##id##_rows = {                                                              \
         .name = #id "_rows", .weight = DTYPE_##type, .nr = PANEL_ROWS, .file_order = true,                        \
         .kr = DTYPE_##type == DTYPE_F8_B128 ? 1 : (elements),                                                     \
         .packed_bytes = id##_packed_bytes, .pack = id##_pack, .get_row = id##_get_row,                            \
     };
 #include "quant/formats.inc"
+
+/* ---- <format>_file: the same bytes, for kernels that pack a panel at a time before they multiply ---- */
+
+#define FILE_LAYOUT(id, type, elements, rounds)                                                                   \
+    const struct panel_layout layout_##id##_file = {                                                              \
+        .name = #id "_file", .weight = DTYPE_##type, .nr = PANEL_ROWS, .kr = (elements), .file_order = true,      \
+        .rounds_x = (rounds),                                                                                     \
+        .packed_bytes = id##_packed_bytes, .pack = id##_pack, .get_row = id##_get_row,                            \
+    };
+
+FILE_ORDER(f32, F32)
+FILE_LAYOUT(f32, F32, 1, false)
+FILE_ORDER(f16, F16)
+FILE_LAYOUT(f16, F16, 1, false)
+FILE_ORDER(bf16, BF16)
+FILE_LAYOUT(bf16, BF16, 1, false)
+#define R16(id, type, elements) FILE_LAYOUT(id, type, elements, true)
+#include "ops/r16.inc"

@@ -16,35 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ops/attention.h"
 #include "ops/panel.h"
 
 enum {
     OPS_LANES = 16,
-    /* Keys lie in panels of 16 positions: element (position, d) of one head is at
-     * [position / 16][d][position % 16], so that scores of 16 positions are one vector and need no horizontal sum. */
-    KEY_PANEL = 16,
-    /* Attention works in blocks of this many positions, cut at absolute multiples of it. */
-    ATTENTION_BLOCK = 512,
     MATMUL_K_BLOCK = 512, /* of the order of sums of weight products (panel.h) */
-};
-
-/* One block of keys and values of one kv head, seen by `n_q` query vectors that share the visible range. */
-struct attention_block {
-    const float *q;     /* [n_q, head_dim], row stride q_stride, already rotated, NOT scaled */
-    ptrdiff_t q_stride; /* floats */
-    /* Key panels of the block: panel p at k + p * KEY_PANEL * head_dim. Panels with a visible position are read whole,
-     * and their hidden positions may hold anything, NaN included. Hidden rows of v are not read. */
-    const float *k;
-    const float *v;     /* [n_positions, v_head_dim] of the block, rows v_stride floats apart */
-    ptrdiff_t v_stride;
-    int n_q, head_dim, v_head_dim;
-    int first, last;    /* visible positions of the block: first <= j < last <= ATTENTION_BLOCK */
-    float scale;        /* multiplies q.k */
-    float softcap;      /* > 0: scores become softcap * tanh(s * scale / softcap) before the softmax; 0: off */
-    float *scores;      /* scratch [n_q, ATTENTION_BLOCK] */
-    float *out;         /* [n_q, v_head_dim], row stride out_stride: running sum of exp(s - max) * v */
-    ptrdiff_t out_stride;
-    float *max, *sum;   /* [n_q] running maximum and sum of exponentials; start: -INFINITY, 0, and out all zero */
 };
 
 struct ops {
@@ -83,9 +60,21 @@ struct ops {
     void (*mul_add)(float *y, const float *a, const float *b, int n); /* y[i] = fma(a[i], b[i], y[i]) */
     void (*scale)(float *y, float a, int n);                 /* y[i] *= a */
     void (*clamp)(float *y, float limit, int n);             /* y[i] = min(max(y[i], -limit), limit); NaN stays */
-    /* Online softmax over one block (Milakov 2018, Dao 2022): scores, new maximum, rescaling of out and sum, then
-     * adds the block's exp(s - max) * v in ascending position. */
+    /* The softmax of one block by itself: scores, their maximum, exp(s - max), its sum and its sum with v. A row's
+     * result depends on what it sees alone, not on the rows beside it. NaN reaches the queries that see it; a block in
+     * which all scores are -infinity gives NaN. */
     void (*attention)(const struct attention_block *b);
+    /* Adds the result of a block for one query to the results of the blocks before it (Milakov 2018, Dao 2022):
+     *
+     *     m = max(max, block_max), a = exp(max - m), b = exp(block_max - m)
+     *     sum = fma(sum, a, block_sum * b),  out [n] = fma(out, a, block_out * b),  max = m
+     *
+     * *sum == 0: there were none, the block's result is copied. Blocks come in ascending order, so that the result does
+     * not depend on who computed them. At the end the caller divides out by *sum. */
+    void (*attention_merge)(float *out, float *max, float *sum, const float *block_out, float block_max,
+                            float block_sum, int n);
+    /* y [n] = a row of n elements as ops/attention.h has them. */
+    void (*widen)(float *y, const void *x, enum dtype type, int n);
 };
 
 /* Fills the table with the best that `features` (cpu.h bits) allows. */

@@ -8,6 +8,8 @@
  *     byte 0:  w[0][0] w[1][0] ... w[15][0]   w[0][1] w[1][1] ... w[15][1]   ...   w[15][k-1]     next panel
  * and of 16-bit floats in pairs, layout "bf16_r16k2" (k odd: the last partner is zero):
  *     byte 0:  w[0][0] w[0][1] w[1][0] w[1][1] ... w[15][0] w[15][1]   w[0][2] w[0][3] ...
+ * Layout "bf16_r16" is the same bytes, for kernels that round activations to bfloat16; only processors with instructions
+ * for that have one.
  *
  * Quantised blocks as the file has them, layouts "q4_k_rows" and so on for every line of quant/formats.inc (blocks are
  * drawn in quant/blocks.h). Row r begins at byte r * b * bytes_per_block, b = k / elements_per_block; rows from n up to
@@ -40,7 +42,7 @@
 
 enum {
     PACK_COLUMNS = 128, /* activations are packed in columns cut at multiples of this */
-    Q8_GROUP = 128,     /* columns of one row of activations that share a scale when they are rounded to 8 bits */
+    Q8_BLOCK = 32,      /* columns of one row of activations that share a scale when they are rounded to 8 bits */
 };
 
 /* What bounds a kernel that does not wait for memory. */
@@ -52,7 +54,7 @@ struct panel_layout {
     int nr, kr;        /* rows per panel; k must be a multiple of kr (floats: 1, an odd k is padded; blocks: their
                         * elements, but 1 for F8_B128). n is padded to nr with zero rows */
     bool file_order;   /* packed bytes are the file's rows, then zero rows: a file can be read in place */
-    bool rounds_x;     /* its kernels round activations (to 8 bits): not for PANEL_FLOAT */
+    bool rounds_x;     /* its kernels round activations (to 8 bits or bfloat16): not for PANEL_FLOAT */
     size_t (*packed_bytes)(int n, int k);
     /* Packs rows [row0, row1) of the file's matrix (row0 a multiple of nr; row1 too, or n): src points at row row0,
      * rows are src_row_bytes apart, elements little-endian and maybe unaligned; dst is the start of the WHOLE packed

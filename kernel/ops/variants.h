@@ -11,8 +11,11 @@
 #define OP(operation, isa, needs) extern __typeof__(*((struct ops *)0)->operation) ops_##operation##_##isa;
 #define LAYOUT(name, flags) extern const struct panel_layout layout_##name;
 #define KERNEL(name) extern const struct panel_kernel kernel_##name;
+#define TEST_KERNEL(name) KERNEL(name)
 #include "ops/variants.inc"
 
+/* Present in every build, registered only where there are instructions for pairs of bfloat16. */
+extern const struct panel_layout layout_bf16_r16;
 /* Present in every build, registered only where OpenBLAS is: its layout is of use to nothing else. */
 extern const struct panel_layout layout_f32_rows;
 extern const struct panel_kernel kernel_f32_rows_f32_scalar;

@@ -142,6 +142,95 @@ Test(memory, a_released_range_of_a_file_reads_the_same_again)
     fclose(file);
 }
 
+Test(memory, a_range_that_is_fetched_ahead_reads_the_same)
+{
+    enum { BYTES = 70 * 4096 + 100 }; /* more than one request to the kernel */
+    FILE *file = tmpfile();
+    cr_assert(file);
+    for (int i = 0; i < BYTES; i++) fputc(i % 251, file);
+    fflush(file);
+    const unsigned char *p = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+    cr_assert_neq((const void *)p, MAP_FAILED);
+    static const size_t ranges[][2] = {{0, BYTES}, {1, BYTES - 1}, {4095, 2}, {BYTES - 1, 1}, {BYTES, 0}, {0, 0}};
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+        memory_prefetch_range(p + ranges[r][0], ranges[r][1]);
+        for (int i = 0; i < BYTES; i++) cr_assert_eq(p[i], i % 251);
+    }
+    munmap((void *)p, BYTES);
+    fclose(file);
+}
+
+static const size_t huge = HUGE_PAGE_BYTES;
+
+Test(memory, large_blocks_begin_at_a_huge_page_and_small_ones_need_none)
+{
+    for (int i = 0; i < 20; i++) { /* something of another size before each, so that no place suits by chance */
+        void *other = memory_map_pages((size_t)(i + 1) * 4096, false);
+        const size_t n = huge + (size_t)i * 1000003;
+        unsigned char *p = memory_map_pages(n, true);
+        cr_assert(p && other);
+        cr_expect_eq((uintptr_t)p % huge, 0u, "%zu bytes", n);
+        p[0] = p[n - 1] = 1;
+        memory_unmap_pages(p, n);
+        memory_unmap_pages(other, (size_t)(i + 1) * 4096);
+    }
+    unsigned char *p = memory_map_pages(huge - 1, true);
+    cr_assert(p);
+    p[huge - 2] = 1;
+    memory_unmap_pages(p, huge - 1);
+    cr_expect_null(memory_map_pages(SIZE_MAX, true));
+    cr_expect_null(memory_map_pages(SIZE_MAX - huge, true));
+}
+
+/* Bytes of address space of this process; 0: unknown. */
+static size_t mapped_bytes(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%zu", &pages) != 1) pages = 0;
+    if (file) fclose(file);
+    return pages * memory_page_bytes();
+}
+
+Test(memory, a_large_block_takes_no_more_room_than_it_needs)
+{
+    const size_t page = memory_page_bytes(), n = 3 * huge + 5;
+    const size_t before = mapped_bytes();
+    void *p = memory_map_pages(n, true);
+    cr_assert(p);
+    const size_t with = mapped_bytes();
+    memory_unmap_pages(p, n);
+    const size_t after = mapped_bytes();
+    if (before == 0) cr_skip_test("the system does not tell");
+    cr_expect_eq(with - before, 3 * huge + page);
+    cr_expect_eq(after, before);
+}
+
+Test(memory, the_share_of_huge_pages_is_what_the_system_gave)
+{
+    const size_t n = 16 * huge;
+    unsigned char *own = mmap(NULL, n + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq((void *)own, MAP_FAILED);
+    madvise(own, n + huge, MADV_HUGEPAGE);
+    memset(own, 1, n + huge);
+    const bool gives = memory_huge_share(own, n) > 0.9;
+    munmap(own, n + huge);
+
+    unsigned char *p = memory_map_pages(n, true), *small = memory_map_pages(n, false);
+    cr_assert(p && small);
+    cr_expect_eq(memory_huge_share(p, n), 0, "nothing is touched");
+    memset(p, 1, n);
+    const double share = memory_huge_share(p, n);
+    cr_expect(share >= 0 && share <= 1, "%g", share);
+    if (gives) cr_expect_gt(share, 0.9);
+    cr_expect_eq(memory_huge_share(p, 0), 0);
+    madvise(small, n, MADV_NOHUGEPAGE);
+    memset(small, 1, n);
+    cr_expect_eq(memory_huge_share(small, n), 0);
+    memory_unmap_pages(p, n);
+    memory_unmap_pages(small, n);
+}
+
 /* MADV_DONTNEED on private memory gives zeros, so this sees which pages were dropped: only whole ones inside. */
 Test(memory, release_drops_only_whole_pages_inside_the_range)
 {

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 Test(team, ranges_cover_everything_once_in_whole_pieces)
 {
@@ -98,7 +99,6 @@ static void take_numbers(struct thread *t, void *context)
 {
     struct shared *s = context;
     for (int round = 0; round < COUNTER_ROUNDS; round++) {
-        if (t->id == 0) team_reset_counters(t);
         team_barrier(t);
         for (int counter = 0; counter < TEAM_COUNTERS; counter++)
             for (int i; (i = team_next(t, counter)) < NUMBERS;)
@@ -120,4 +120,81 @@ Test(team, counters_hand_out_each_number_once)
             free(s.handed[c]);
         }
     }
+}
+
+static void take_parts(struct thread *t, void *context)
+{
+    struct shared *s = context;
+    int begin, end;
+    while (team_take(t, 1, NUMBERS, 16, &begin, &end)) {
+        if (end - begin > 16 || begin >= end) __atomic_fetch_add(&s->wrong, 1, __ATOMIC_RELAXED);
+        for (int i = begin; i < end; i++) __atomic_fetch_add(&s->handed[1][i], 1, __ATOMIC_RELAXED);
+        if (end == NUMBERS) s->n = end - begin;
+    }
+}
+
+Test(team, parts_cover_everything_once_and_the_last_is_single)
+{
+    for (int i = 0; i < N_TEAM_SIZES; i++) {
+        struct team team;
+        struct shared s = {0};
+        s.handed[1] = calloc(NUMBERS, sizeof(int));
+        team_init(&team, team_sizes[i]);
+        for (int region = 1; region <= 2; region++) { /* a region begins at 0 */
+            team_run(&team, take_parts, &s);
+            for (int j = 0; j < NUMBERS; j++) cr_assert_eq(s.handed[1][j], region, "%d", j);
+            cr_expect_eq(s.n, 1);
+        }
+        cr_expect_eq(s.wrong, 0);
+        free(s.handed[1]);
+    }
+}
+
+enum { NAP_MS = 20, NAPS = 4 };
+
+static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = NAP_MS * 1000000L}, NULL); }
+
+/* Each thread lets the others wait in turn. */
+static void nap_in_turn(struct thread *t, void *context)
+{
+    struct shared *s = context;
+    for (int i = 0; i < NAPS; i++) {
+        if (i % t->n == t->id) nap();
+        s->slots[t->id][0]++;
+        team_barrier(t);
+        for (int id = 0; id < t->n; id++)
+            if (s->slots[id][0] != i + 1) __atomic_fetch_add(&s->wrong, 1, __ATOMIC_RELAXED);
+        team_barrier(t);
+    }
+    if (t->id == 0) s->n = t->n_barriers;
+}
+
+/* Long enough that they sleep: also more of them than there are CPUs. */
+Test(team, who_waits_long_is_woken_and_the_wait_is_counted)
+{
+    for (int i = 0; i < N_TEAM_SIZES; i++) {
+        struct team team;
+        struct shared s = {0};
+        team_init(&team, team_sizes[i]);
+        team_run(&team, nap_in_turn, &s);
+        const double waited = 1e-3 * NAP_MS * NAPS * (team_sizes[i] - 1);
+        cr_expect_eq(s.wrong, 0);
+        cr_expect_eq(s.n, 2 * NAPS);
+        cr_expect_geq(team.wait_seconds, 0.9 * waited, "%d threads", team_sizes[i]);
+        if (team_sizes[i] == 1) cr_expect_eq(team.wait_seconds, 0);
+    }
+}
+
+static void do_nothing(struct thread *t, void *context) { (void)t, (void)context; }
+
+/* The waits are those of the last region. */
+Test(team, waits_do_not_add_up_over_regions)
+{
+    struct team team;
+    struct shared s = {0};
+    team_init(&team, 2);
+    team_run(&team, nap_in_turn, &s);
+    const double before = team.wait_seconds;
+    team_run(&team, do_nothing, &s);
+    cr_expect_lt(team.wait_seconds, before);
 }

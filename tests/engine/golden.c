@@ -184,6 +184,7 @@ sluice_session *new_session(const sluice_engine *e, int n_context, int n_chunk)
     sluice_session_options o = sluice_session_options_default();
     o.n_context = n_context;
     o.n_chunk = n_chunk;
+    o.cache_type = "f32"; /* what is compared here knows no rounding */
     cr_assert_eq(sluice_session_create(&session, e, &o, &error), SLUICE_OK, "%s", error.text);
     return session;
 }

@@ -163,6 +163,7 @@ static void expect_same_logits(const char *name, const struct golden *g, const s
     sluice_error error = {0};
     sluice_engine_options o = sluice_engine_options_default();
     o.n_threads = 2;
+    o.flags = SLUICE_OPEN_FLOAT;
     cr_assert_eq(sluice_engine_open(&copy.engine, file, &o, &error), SLUICE_OK, "%s as %s: %s", name, type, error.text);
     sluice_engine_get_info(copy.engine, &copy.info);
     cr_expect_str_eq(copy.info.architecture, g->info.architecture, "%s", name);
@@ -204,7 +205,7 @@ Test(quantize, exact_types_give_the_same_bits_for_every_checkpoint)
     for (int i = 0; i < n; i++) {
         struct golden g;
         struct seen seen;
-        golden_open(&g, names[i], 2, 0);
+        golden_open(&g, names[i], 2, SLUICE_OPEN_FLOAT);
         golden_run(&g, 0, &seen);
         check_exact(&t, names[i], &g, &seen, "f32");
         if (strcmp(g.info.weight_dtype, "BF16") == 0) check_exact(&t, names[i], &g, &seen, "bf16");
@@ -364,7 +365,7 @@ Test(quantize, older_layouts_are_the_same_models)
         const int values[5] = {m->head_dim, m->v_head_dim, m->n_heads, 0, 0};
         write_old(new, old, mla ? mla_parts : delta_parts, added, n_added, mla ? mla_keys : no_keys, values);
         archive_close(&a);
-        golden_open(&g, names[i], 2, 0);
+        golden_open(&g, names[i], 2, SLUICE_OPEN_FLOAT);
         golden_run(&g, 0, &seen);
         expect_same_logits(names[i], &g, &seen, old, "an older file");
         seen_free(&seen);
@@ -904,7 +905,9 @@ static void observe_text(struct direct *d, const char *path)
     int32_t tokens[sizeof text];
     d->n = sizeof text - 1;
     for (size_t i = 0; i < d->n; i++) tokens[i] = token_of(text[i]);
-    cr_assert_eq(sluice_engine_open(&e, path, NULL, NULL), SLUICE_OK);
+    sluice_engine_options options = sluice_engine_options_default();
+    options.flags = SLUICE_OPEN_FLOAT;
+    cr_assert_eq(sluice_engine_open(&e, path, &options, NULL), SLUICE_OK);
     sluice_model_info info;
     sluice_engine_get_info(e, &info);
     d->hidden_size = (size_t)info.hidden_size;

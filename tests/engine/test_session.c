@@ -154,9 +154,10 @@ Test(session, refuses_options_out_of_range)
     golden_open(&g, cases[0], 1, 0);
     sluice_session *s;
     sluice_error error;
-    const sluice_session_options bad[] = {
-        {.n_context = -1}, {.n_context = g.info.n_context + 1}, {.n_chunk = -1}, {.n_chunk = 1 << 20}};
-    for (int i = 0; i < 4; i++) {
+    const sluice_session_options bad[] = {{.n_context = -1},      {.n_context = g.info.n_context + 1},
+                                          {.n_chunk = -1},        {.n_chunk = 1 << 20},
+                                          {.cache_type = "q4_0"}, {.cache_type = ""}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         s = (void *)1;
         cr_expect_eq(sluice_session_create(&s, g.engine, &bad[i], &error), SLUICE_ARGUMENT);
         cr_expect_null(s);
@@ -169,11 +170,37 @@ Test(session, forecast_is_what_a_session_takes)
 {
     struct golden g;
     golden_open(&g, cases[1], 2, 0);
-    const sluice_session_options o = {.n_context = 40, .n_chunk = 9};
+    const sluice_session_options o = {.n_context = 40, .n_chunk = 9, .cache_type = "f32"};
     sluice_session *s = new_session(g.engine, 40, 9);
     size_t forecast = sluice_session_forecast_bytes(g.engine, &o), taken = sluice_session_bytes(s);
     cr_expect(taken >= forecast && taken < forecast + 8192, "forecast %zu, taken %zu", forecast, taken);
     sluice_session_free(&s);
+    golden_close(&g);
+}
+
+/* Smaller caches take less and change little; a session of one type is no copy of another's. */
+Test(session, keys_and_values_have_the_type_that_is_asked_for)
+{
+    static const char *const words[] = {"f32", "f16", "bf16", "q8_0"};
+    static const double error[] = {0, 1e-5, 1e-3, 1e-3};
+    struct golden g;
+    sluice_session *s[4];
+    golden_open(&g, cases[0], 2, SLUICE_OPEN_FLOAT);
+    const size_t n = (size_t)g.info.vocab_size;
+    size_t bytes[4];
+    for (int i = 0; i < 4; i++) {
+        sluice_error failure;
+        const sluice_session_options o = {.n_context = g.info.n_context, .cache_type = words[i]};
+        cr_assert_eq(sluice_session_create(&s[i], g.engine, &o, &failure), SLUICE_OK, "%s", failure.text);
+        bytes[i] = sluice_session_bytes(s[i]);
+        cr_assert_eq(sluice_session_prefill(s[i], g.tokens, g.n_tokens), SLUICE_OK);
+        const double d = nmse(sluice_session_logits(s[i]), sluice_session_logits(s[0]), n);
+        cr_expect(d <= error[i] && (i == 0 || d > 0), "%s: off by %g", words[i], d);
+    }
+    cr_expect(bytes[1] < bytes[0] && bytes[2] == bytes[1] && bytes[3] < bytes[2]);
+    cr_expect_eq(sluice_session_copy(s[1], s[3]), SLUICE_ARGUMENT);
+    cr_expect_neq(strstr(sluice_session_error(s[1]), "type of cache"), NULL);
+    for (int i = 0; i < 4; i++) sluice_session_free(&s[i]);
     golden_close(&g);
 }
 
@@ -273,6 +300,16 @@ Test(session, stats_count_tokens_bytes_and_experts)
               st.experts_touched <= st.experts_total);
     cr_expect_gt(st.decode_bytes, 4 * g.info.n_active_parameters, "four passes of at least one byte per weight");
     cr_expect_lt(st.decode_bytes, 4 * (g.info.weight_bytes + 64 * g.info.cache_bytes_per_token));
+    cr_expect_geq(st.prefill_experts_read, (uint64_t)(g.info.n_moe_layers * g.info.top_k));
+    cr_expect_eq(st.prefill_expert_rows, (uint64_t)(12 * g.info.n_moe_layers * g.info.top_k));
+    /* Every active parameter but the norms with every token, the head with the last. */
+    const uint64_t head = (uint64_t)g.info.vocab_size * (uint64_t)g.info.hidden_size;
+    const uint64_t most = 2 * (12 * (g.info.n_active_parameters - head) + head);
+    uint64_t operations = 0;
+    for (int i = 0; i < SLUICE_N_PEAKS; i++) operations += st.prefill_operations[i];
+    cr_expect(operations < most && (double)operations > 0.9 * (double)most);
+    cr_expect(st.decode_wait_seconds > 0 && st.decode_wait_seconds <= 2 * st.decode_seconds);
+    cr_expect(st.prefill_wait_seconds > 0 && st.prefill_wait_seconds <= 2 * st.prefill_seconds);
     sluice_session_reset_stats(s);
     sluice_session_get_stats(s, &st);
     cr_expect_eq(st.decode_tokens + st.prefill_tokens + st.experts_touched, 0);

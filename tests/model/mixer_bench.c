@@ -61,9 +61,9 @@ void bench_open(struct mixer_bench *b, int n_threads)
     workspace_init(&b->ws, &b->model, 16);
     for (int i = 0; i < BENCH_SESSIONS; i++) {
         b->cache_arenas[i] = (struct arena){0};
-        cache_carve(&b->caches[i], &b->model.config, 16, &b->cache_arenas[i]);
+        cache_carve(&b->caches[i], &b->model.config, 16, DTYPE_F32, &b->cache_arenas[i]);
         cr_assert(arena_commit(&b->cache_arenas[i], false));
-        cache_carve(&b->caches[i], &b->model.config, 16, &b->cache_arenas[i]);
+        cache_carve(&b->caches[i], &b->model.config, 16, DTYPE_F32, &b->cache_arenas[i]);
     }
 }
 

@@ -290,7 +290,7 @@ static void prefill(struct tiny *t, const float *h, int n, int step, int n_threa
 
 static void check_all(const struct mixer *mixer, int n_rot, int n, const char *what)
 {
-    static const int cuts[][2] = {{1, 2}, {7, 1}, {64, 2}, {600, 2}}; /* rows of a pass, threads */
+    static const int cuts[][2] = {{1, 2}, {2, 3}, {7, 1}, {64, 2}, {600, 2}}; /* rows of a pass, threads */
     const int n_q = mixer->n_heads * mixer->head_dim * (mixer->output_gate ? 2 : 1);
     const int n_mixed = mixer->n_heads * mixer->v_head_dim;
     struct tiny t;
@@ -352,9 +352,81 @@ Test(attention, all_parts_agree_with_plain_sums)
     check_all(&m, 4, 40, "wide values");
 }
 
-/* Beyond ATTENTION_BLOCK the maximum moves from block to block. */
+/* Beyond ATTENTION_BLOCK results are merged block by block, by one thread or by several. */
 Test(attention, sinks_after_several_blocks)
 {
     struct mixer m = {.n_heads = 2, .n_kv_heads = 1, .head_dim = 8, .v_head_dim = 8, .scale = 0.3f, .sinks = true};
     check_all(&m, 8, ATTENTION_BLOCK + 80, "two blocks");
+    m.window = 40;
+    check_all(&m, 8, ATTENTION_BLOCK + 80, "a window that leaves the first block");
+}
+
+/* The same, but only the last rows in passes of `step`: all else in one. */
+static void prefill_end(struct tiny *t, const float *h, int n, int step, int n_threads, float *out)
+{
+    const int whole = n - 9;
+    tiny_start(t, whole, n_threads);
+    tiny_run(t, attend, h, 0, whole, out);
+    for (int i = whole; i < n; i += step)
+        tiny_run(t, attend, h + i * WIDE, i, n - i < step ? n - i : step, out + i * WIDE);
+    tiny_stop(t);
+}
+
+/* As much as the type of the cache rounds, and the same bits however a prompt is cut. */
+Test(attention, keys_and_values_of_every_type)
+{
+    static const struct {
+        enum dtype type;
+        float error;
+    } types[] = {{DTYPE_F32, 0}, {DTYPE_F16, 2e-3f}, {DTYPE_BF16, 2e-2f}, {DTYPE_Q8_0, 3e-2f}};
+    static const int cuts[][2] = {{1, 1}, {1, 2}, {2, 3}, {5, 2}, {9, 1}};
+    enum { N = ATTENTION_BLOCK + 40, N_HEADS = 6, DIM = 40 };
+    struct tiny t;
+    tiny_make(&t, WIDE);
+    t.config.mixer = (struct mixer){
+        .n_heads = N_HEADS, .n_kv_heads = 2, .head_dim = DIM, .v_head_dim = DIM, .scale = 0.2f, .window = 530};
+    t.model.config.rope[ROPE_GLOBAL] = (struct rope_config){.n_rot = DIM, .theta = 50, .factor = 1};
+    const float *h = tiny_random(&t, N * WIDE, 5);
+    t.layer.q = tiny_weight(&t, N_HEADS * DIM, WIDE, tiny_random(&t, N_HEADS * DIM * WIDE, 1));
+    t.layer.k = tiny_weight(&t, 2 * DIM, WIDE, tiny_random(&t, 2 * DIM * WIDE, 2));
+    t.layer.v = tiny_weight(&t, 2 * DIM, WIDE, tiny_random(&t, 2 * DIM * WIDE, 3));
+    t.layer.o = tiny_weight(&t, WIDE, N_HEADS * DIM, tiny_random(&t, WIDE * N_HEADS * DIM, 4));
+    static float exact[N * WIDE], first[N * WIDE], other[N * WIDE];
+    for (size_t i = 0; i < 4; i++) {
+        t.cache_type = types[i].type;
+        prefill_end(&t, h, N, cuts[0][0], cuts[0][1], first);
+        for (size_t c = 1; c < sizeof cuts / sizeof *cuts; c++) {
+            prefill_end(&t, h, N, cuts[c][0], cuts[c][1], other);
+            cr_assert_eq(first_difference(first, other, N * WIDE), -1, "type %zu: passes of %d rows, %d threads", i,
+                         cuts[c][0], cuts[c][1]);
+        }
+        if (i == 0) memcpy(exact, first, sizeof exact);
+        cr_expect(i == 0 || memcmp(exact, first, sizeof exact), "type %zu rounds nothing", i);
+        double error = 0, size = 0;
+        for (int j = 0; j < N * WIDE; j++) {
+            error += ((double)first[j] - (double)exact[j]) * ((double)first[j] - (double)exact[j]);
+            size += (double)exact[j] * (double)exact[j];
+        }
+        cr_expect_leq(sqrt(error / size), (double)types[i].error, "type %zu: %g", i, sqrt(error / size));
+    }
+    tiny_free(&t);
+}
+
+/* What is read of the cache, of every row, in its type. */
+Test(attention, counts_the_bytes_of_the_cache)
+{
+    uint64_t bytes[2];
+    float out[4 * HIDDEN], h[4 * HIDDEN] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct tiny t;
+        make_head(&t);
+        t.cache_type = i ? DTYPE_BF16 : DTYPE_F32;
+        tiny_start(&t, 4, 2);
+        t.ws.bytes_read = 0;
+        tiny_run(&t, attend, h, 0, 4, out);
+        bytes[i] = t.ws.bytes_read;
+        tiny_stop(&t);
+        tiny_free(&t);
+    }
+    cr_expect_eq(bytes[0] - bytes[1], (1 + 2 + 3 + 4) * 2 * HEAD * 2);
 }

@@ -371,6 +371,23 @@ Test(delta_net, threads_do_not_matter)
     }
 }
 
+/* A model that is opened as exact has one form, and so one result whatever the cut of the rows into passes. */
+Test(delta_net, passes_do_not_matter_to_an_exact_model)
+{
+    static struct mixer_bench b;
+    static float h[N * HIDDEN], first[N * HIDDEN], out[N * HIDDEN];
+    struct definition d;
+    struct rng rng = rng_seed(8);
+    make_block(&b, &d, &mixers[0], 8);
+    b.model.exact = true;
+    rng_fill(&rng, h, N * HIDDEN, -1, 1);
+    run_timeline(&b, h, 1, 1, first);
+    for (int step = 2; step <= N; step += 29) {
+        run_timeline(&b, h, step, 2, out);
+        cr_expect_arr_eq(out, first, sizeof out, "%d rows at a time", step);
+    }
+}
+
 Test(delta_net, sessions_in_one_pass_do_not_meet)
 {
     enum { M = 30 };

@@ -2,6 +2,7 @@
  * numbers out of h: [gate, up] of N numbers each, then what the router reads. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/model/tiny.h"
@@ -233,4 +234,151 @@ Test(ffn, bytes_read)
         cr_expect_eq(t.ws.experts_read, 2);
         tiny_free(&t);
     }
+}
+
+static int n_barriers; /* of the last block, thread 0's */
+
+static void count_mlp(struct tiny *t, const struct chunk *c, const float *h, struct thread *thread)
+{
+    mlp(&t->model, &t->layer, &t->ws, c, h, thread);
+    if (thread->id == 0) n_barriers = thread->n_barriers;
+}
+
+static void count_experts(struct tiny *t, const struct chunk *c, const float *h, struct thread *thread)
+{
+    experts(&t->model, &t->layer, 0, &t->ws, c, h, h, thread);
+    if (thread->id == 0) n_barriers = thread->n_barriers;
+}
+
+Test(ffn, one_row_waits_three_times_for_experts_and_twice_for_an_mlp)
+{
+    static const float h[HIDDEN] = {1, -1, .5f, -2, /**/ 1, 2, -10, 100, /**/ 5, 4, 3, 1};
+    float out[HIDDEN];
+    struct tiny t;
+    make_shared(&t, true);
+    tiny_start(&t, 1, 2);
+    tiny_run(&t, count_experts, h, 0, 1, out);
+    cr_expect_eq(n_barriers, 3);
+    tiny_free(&t);
+    make_mlp(&t);
+    tiny_start(&t, 1, 2);
+    tiny_run(&t, count_mlp, h, 0, 1, out);
+    cr_expect_eq(n_barriers, 2);
+    tiny_free(&t);
+}
+
+/* Widths and rows that make several pieces of everything: of outputs, of columns, of rows of one expert. */
+enum { WIDE = 80, EXPERT_SIZE = 300, MLP_SIZE = 400, N_EXPERTS = 5, MANY = 600 };
+
+static void make_large(struct tiny *t)
+{
+    tiny_make(t, WIDE);
+    struct ffn *f = &t->config.ffn;
+    struct router *r = &t->config.router;
+    f->kind = FFN_MOE;
+    f->expert_size = EXPERT_SIZE;
+    f->shared_size = f->intermediate_size = MLP_SIZE;
+    f->shared = SHARED_GATED;
+    r->n_experts = N_EXPERTS;
+    r->top_k = 2;
+    const size_t one = WIDE * EXPERT_SIZE, wide = WIDE * MLP_SIZE;
+    const struct mlp_weights m = {
+        .gate = tiny_weight(t, MLP_SIZE, WIDE, tiny_random(t, wide, 1)),
+        .up = tiny_weight(t, MLP_SIZE, WIDE, tiny_random(t, wide, 2)),
+        .down = tiny_weight(t, WIDE, MLP_SIZE, tiny_random(t, wide, 3)),
+    };
+    t->layer.shared = t->layer.dense = m;
+    t->layer.shared_switch = tiny_weight(t, 1, WIDE, tiny_random(t, WIDE, 4));
+    t->layer.router = tiny_weight(t, N_EXPERTS, WIDE, tiny_random(t, N_EXPERTS * WIDE, 5));
+    const float *bias = tiny_random(t, N_EXPERTS * EXPERT_SIZE, 6);
+    t->layer.gate = tiny_bank(t, N_EXPERTS, EXPERT_SIZE, WIDE, tiny_random(t, N_EXPERTS * one, 7), bias);
+    t->layer.up = tiny_bank(t, N_EXPERTS, EXPERT_SIZE, WIDE, tiny_random(t, N_EXPERTS * one, 8), bias);
+    t->layer.down = tiny_bank(t, N_EXPERTS, WIDE, EXPERT_SIZE, tiny_random(t, N_EXPERTS * one, 9), bias);
+}
+
+static void expect_same_rows(struct tiny *t, tiny_block *block, const float *h)
+{
+    static const int threads[] = {1, 2, 3, 8}, steps[] = {1, 70, MANY};
+    float *first = malloc(sizeof(float) * MANY * WIDE), *out = malloc(sizeof(float) * MANY * WIDE);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 3; j++) {
+            tiny_start(t, MANY, threads[i]);
+            for (int at = 0; at < MANY; at += steps[j]) {
+                const int left = MANY - at, n = left < steps[j] ? left : steps[j];
+                if (steps[j] == 1 && at >= 20) break;
+                tiny_run(t, block, h + at * WIDE, at, n, out + at * WIDE);
+            }
+            tiny_stop(t);
+            const size_t n = WIDE * (steps[j] == 1 ? 20 : MANY);
+            if (i == 0 && j == 1) memcpy(first, out, sizeof(float) * MANY * WIDE);
+            if (i + j > 0)
+                cr_assert_eq(first_difference(first, out, n), -1, "%d threads, %d rows a pass", threads[i], steps[j]);
+        }
+    free(first);
+    free(out);
+}
+
+Test(ffn, pieces_of_work_do_not_change_a_bit)
+{
+    struct tiny t;
+    make_large(&t);
+    const float *h = tiny_random(&t, MANY * WIDE, 10);
+    expect_same_rows(&t, run_experts, h);
+    expect_same_rows(&t, run_mlp, h);
+    tiny_free(&t);
+}
+
+static double squares[N_EXPERTS][MLP_SIZE];
+
+static void sum_squares(void *context, const struct thread *t, const struct weight *w, int expert, const float *x,
+                        ptrdiff_t ldx, const int *rows, int n_rows, int begin, int end)
+{
+    (void)t;
+    if (w != context) return;
+    for (int i = 0; i < n_rows; i++)
+        for (int j = begin; j < end; j++) {
+            const double value = (double)x[(rows ? rows[i] : i) * ldx + j - begin];
+            squares[expert < 0 ? 0 : expert][j] += value * value;
+        }
+}
+
+/* Sums over the rows that a matrix reads have one order, too. */
+Test(ffn, what_a_collector_sees_does_not_depend_on_threads)
+{
+    static const int threads[] = {1, 2, 8};
+    double first[N_EXPERTS][MLP_SIZE];
+    struct tiny t;
+    make_large(&t);
+    const float *h = tiny_random(&t, MANY * WIDE, 10);
+    float *out = malloc(sizeof(float) * MANY * WIDE);
+    const struct weight *const seen[] = {&t.layer.gate.first, &t.layer.down.first, &t.layer.shared.down};
+    for (int w = 0; w < 3; w++)
+        for (int i = 0; i < 3; i++) {
+            const struct input_collector collector = {sum_squares, (void *)seen[w]};
+            memset(squares, 0, sizeof squares);
+            tiny_start(&t, MANY, threads[i]);
+            t.ws.collector = &collector;
+            tiny_run(&t, run_experts, h, 0, MANY, out);
+            tiny_stop(&t);
+            if (i == 0) memcpy(first, squares, sizeof first);
+            cr_expect_gt(squares[0][seen[w]->k - 1], 0);
+            cr_expect_arr_eq(first, squares, sizeof first, "matrix %d, %d threads", w, threads[i]);
+        }
+    free(out);
+    tiny_free(&t);
+}
+
+Test(ffn, operations_count_every_row_and_expert_once)
+{
+    struct tiny t;
+    make_large(&t);
+    const float *h = tiny_random(&t, MANY * WIDE, 10);
+    float *out = malloc(sizeof(float) * MANY * WIDE);
+    tiny_start(&t, MANY, 2);
+    tiny_run(&t, run_experts, h, 0, MANY, out);
+    const uint64_t per_row = 2 * WIDE * (N_EXPERTS + 1 + 2 * 3 * EXPERT_SIZE + 3 * MLP_SIZE);
+    cr_expect_eq(t.ws.operations[PEAK_F32], MANY * per_row);
+    cr_expect_eq(t.ws.expert_rows, 2 * MANY);
+    free(out);
+    tiny_free(&t);
 }

@@ -31,6 +31,7 @@ struct bench {
     struct arena room, caches;
     struct workspace ws;
     struct cache cache[SESSIONS];
+    enum dtype cache_type; /* F32 unless the test says otherwise */
     int n_threads;
     void *owned[16];
     int n_owned;
@@ -131,9 +132,17 @@ static void bench_finish(struct bench *b)
     }
     workspace_init(&b->ws, &b->m, CONTEXT);
     for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < SESSIONS; i++) cache_carve(&b->cache[i], &b->m.config, CONTEXT, &b->caches);
+        for (int i = 0; i < SESSIONS; i++) cache_carve(&b->cache[i], &b->m.config, CONTEXT, b->cache_type, &b->caches);
         if (pass == 0) cr_assert(arena_commit(&b->caches, false));
     }
+}
+
+static void bench_start(struct bench *b, const struct shape *s, enum dtype cache_type, int n_threads)
+{
+    bench_make(b, s, cpu_features(NULL), n_threads, 0.7f / sqrtf((float)head_of(s)), 1e-5f);
+    b->cache_type = cache_type;
+    fill_randomly(b);
+    bench_finish(b);
 }
 
 static void bench_random(struct bench *b, const struct shape *s, uint64_t features, int n_threads)
@@ -358,7 +367,8 @@ Test(mla, numbers_worked_out_by_hand)
             b.ws.mla.force = form;
             run(&b, h, &(struct part){0, 0, 2}, 1, out);
             for (int i = 0; i < 8; i++)
-                expect_near(cache_latent(b.cache[0].layers, 0)[i], rows[i], "cached element", i);
+                expect_near(((const float *)(const void *)cache_latent(b.cache[0].layers, 0))[i], rows[i],
+                            "cached element", i);
             for (int i = 0; i < 4; i++)
                 expect_near(b.ws.mixed[i / 2 * b.ws.ld_mixed + i % 2], mixed[i], "mixed element", i);
             for (int i = 0; i < 2; i++) {
@@ -481,6 +491,74 @@ Test(mla, each_form_gives_the_same_bits_however_the_rows_are_cut)
         }
 }
 
+/* Rounds as much as the type of the cache does, and gives the same bits for any cut and any number of threads. */
+Test(mla, latents_of_every_type)
+{
+    static const struct {
+        enum dtype type;
+        double error;
+    } types[] = {{DTYPE_F16, 2e-3}, {DTYPE_BF16, 2e-2}, {DTYPE_Q8_0, 3e-2}};
+    const struct shape *s = &shapes[2];
+    const size_t n = output_floats(s);
+    float *h = make_input(s), *out = zeros(n * sizeof(float)), *other = zeros(n * sizeof(float));
+    for (int i = 0; i < 3; i++)
+        for (int form = MLA_ABSORBED; form <= MLA_EXPANDED; form++)
+            for (int cut = 0; cut < 2; cut++) {
+                struct bench b;
+                bench_start(&b, s, types[i].type, 1 + cut);
+                b.ws.mla.force = form;
+                for (int at = 0; at < 540; at += cut ? 90 : 540)
+                    run(&b, h, &(struct part){0, at, cut ? 90 : 540}, 1, cut ? other : out);
+                if (cut) expect_same(other, out, n, "type", 2, form, i);
+                struct truth truth = define(&b, input_of(&b, h, 0, 0), 540);
+                const double d = distance(&b, h, out, 0, 540, truth.out);
+                cr_expect(d <= types[i].error && d > types[i].error / 1000, "type %d, form %d: off by %g", i, form, d);
+                truth_free(&truth);
+                bench_free(&b);
+            }
+    free(h);
+    free(out);
+    free(other);
+}
+
+/* One form for any number of rows, so that a row's bits do not depend on its company. */
+Test(mla, an_exact_model_gives_the_same_bits_however_the_rows_are_cut)
+{
+    static const int steps[] = {1, 100, 530};
+    const size_t n = output_floats(&shapes[0]);
+    float *h = make_input(&shapes[0]), *out[3];
+    for (int k = 0; k < 3; k++) {
+        struct bench b;
+        out[k] = zeros(n * sizeof(float));
+        bench_random(&b, &shapes[0], cpu_features(NULL), 2);
+        b.m.exact = true;
+        for (int at = 0; at < 530; at += steps[k])
+            run(&b, h, &(struct part){0, at, at + steps[k] < 530 ? steps[k] : 530 - at}, 1, out[k]);
+        if (k) expect_same(out[k], out[0], n, "exact", 0, 0, steps[k]);
+        bench_free(&b);
+    }
+    for (int k = 0; k < 3; k++) free(out[k]);
+    free(h);
+}
+
+/* More threads than heads share the rows. */
+Test(mla, more_threads_than_heads_give_the_same_bits)
+{
+    const size_t n = output_floats(&shapes[2]);
+    float *h = make_input(&shapes[2]), *out[2];
+    for (int k = 0; k < 2; k++) {
+        struct bench b;
+        out[k] = zeros(n * sizeof(float));
+        bench_random(&b, &shapes[2], cpu_features(NULL), k ? 7 : 1); /* 2 heads */
+        b.ws.mla.force = MLA_EXPANDED;
+        run(&b, h, &(struct part){0, 0, 530}, 1, out[k]);
+        bench_free(&b);
+    }
+    expect_same(out[1], out[0], n, "threads", 2, MLA_EXPANDED, 7);
+    for (int k = 0; k < 2; k++) free(out[k]);
+    free(h);
+}
+
 /* ---- what else is promised --------------------------------------------------------------------------------------- */
 
 /* A latent that is wide for its heads: many rows are cheaper expanded,
@@ -520,12 +598,13 @@ Test(mla, a_cache_row_is_the_latent_and_the_rotated_part)
         float *h = make_input(s), *out = zeros(output_floats(s) * sizeof(float));
         const struct cache_layer *cache = b.cache[1].layers;
         cr_assert_eq(cache->latent_width, width_of(s));
-        for (int j = 0; j < CONTEXT * width_of(s); j++) cache_latent(cache, 0)[j] = 12345;
+        float *rows = (void *)cache_latent(cache, 0);
+        for (int j = 0; j < CONTEXT * width_of(s); j++) rows[j] = 12345;
         run(&b, h, &(struct part){1, 0, 9}, 1, out);
         struct truth truth = define(&b, input_of(&b, h, 1, 0), 9);
-        cr_expect_leq(nmse(cache_latent(cache, 0), truth.latents, (size_t)(9 * width_of(s))), 1e-12, "shape %d", i);
+        cr_expect_leq(nmse(rows, truth.latents, (size_t)(9 * width_of(s))), 1e-12, "shape %d", i);
         for (int j = 9 * width_of(s); j < CONTEXT * width_of(s); j++)
-            cr_assert_eq(cache_latent(cache, 0)[j], 12345, "shape %d wrote behind its last row", i);
+            cr_assert_eq(rows[j], 12345, "shape %d wrote behind its last row", i);
         truth_free(&truth);
         free(h);
         free(out);
@@ -575,7 +654,10 @@ static void collect(void *context, const struct thread *t, const struct weight *
     cr_assert_null(rows);
     if (w == &layer->mla.v_b.first) seen->rows_v_b[head] += n_rows;
     for (int i = 0; i < n_rows; i++)
-        for (int j = begin; j < end && j < 23; j++) sums[j] += (double)x[i * ldx + j] * (double)x[i * ldx + j];
+        for (int j = begin; j < end && j < 23; j++) {
+            const double value = (double)x[i * ldx + j - begin];
+            sums[j] += value * value;
+        }
 }
 
 static void expect_sum(double got, double expected, const char *what)

@@ -89,14 +89,15 @@ static float *multiply(const struct bench *b, int m, const int *rows, int n_part
     const ptrdiff_t ldy = ldy_of(b);
     float *y = room((size_t)m * (size_t)ldy * sizeof(float));
     for (ptrdiff_t i = 0; i < m * ldy; i++) y[i] = UNTOUCHED;
-    size_t bytes = operand_bytes(&b->w, m, b->features);
-    cr_assert_leq(bytes, (size_t)m * operand_bytes(&b->w, 1, b->features));
+    const struct model model = {.features = b->features};
+    size_t bytes = operand_bytes(&model, &b->w, m);
+    cr_assert_leq(bytes, operand_room(&model, &b->w, m, 1));
     unsigned char *packed = room(bytes);
     void *scratch = room(panel_kernel_choose(b->w.layout, m, b->features)->scratch_bytes(b->w.k));
-    struct operand o = operand_at(&b->w, m, b->features, packed);
+    struct operand o = operand_at(&model, &b->w, m, packed);
     cr_assert_eq(operand_blocks(&o), (m + ROW_BLOCK - 1) / ROW_BLOCK);
-    for (int block = operand_blocks(&o) - 1; block >= 0; block--) /* in any order */
-        operand_pack(&o, b->x, b->ldx, rows, block, block + 1);
+    for (int end = operand_pieces(&o), step = 1; end > 0; end -= step++) /* in any order and number */
+        operand_pack(&o, b->x, b->ldx, rows, end > step ? end - step : 0, end);
     for (int part = 0; part < n_parts; part++) {
         struct thread t = {.id = part, .n = n_parts};
         int begin, end;
@@ -138,7 +139,7 @@ Test(product, any_number_of_rows)
     for (int type = 0; type < 3; type++)
         for (int scalar = 0; scalar < 2; scalar++) {
             struct bench b;
-            bench_make(&b, types[type], 70, 33, 200, scalar ? 0 : cpu_features(NULL), 0);
+            bench_make(&b, types[type], 70, 33, 200, scalar ? 0 : cpu_features(NULL), PANEL_FLOAT);
             for (int m = 1; m <= 200; m += scalar ? 7 : 1) expect_product(&b, m, NULL);
             bench_free(&b);
         }
@@ -152,7 +153,7 @@ Test(product, any_shape)
     for (int type = 0; type < 3; type++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
             struct bench b;
-            bench_make(&b, types[type], shapes[s][0], shapes[s][1], 130, cpu_features(NULL), 0);
+            bench_make(&b, types[type], shapes[s][0], shapes[s][1], 130, cpu_features(NULL), PANEL_FLOAT);
             for (size_t i = 0; i < sizeof ms / sizeof *ms; i++) expect_product(&b, ms[i], NULL);
             bench_free(&b);
         }
@@ -163,7 +164,7 @@ Test(product, a_bias_is_added_once_to_every_output)
     static const int ms[] = {1, 5, 64, 129};
     for (int type = 0; type < 3; type++) {
         struct bench b;
-        bench_make(&b, types[type], 50, 40, 129, cpu_features(NULL), 0);
+        bench_make(&b, types[type], 50, 40, 129, cpu_features(NULL), PANEL_FLOAT);
         b.w.bias = b.bias;
         for (int i = 0; i < 4; i++) expect_product(&b, ms[i], NULL);
         bench_free(&b);
@@ -176,7 +177,7 @@ Test(product, rows_may_be_chosen_by_number)
     int rows[150];
     for (int type = 0; type < 3; type++) {
         struct bench b;
-        bench_make(&b, types[type], 40, 30, 90, cpu_features(NULL), 0);
+        bench_make(&b, types[type], 40, 30, 90, cpu_features(NULL), PANEL_FLOAT);
         for (int i = 0; i < 150; i++) rows[i] = (int)rng_below(&rng, 90); /* some rows twice */
         expect_product(&b, 1, rows);
         expect_product(&b, 64, rows);
@@ -190,7 +191,7 @@ Test(product, shares_of_the_outputs_make_the_same_whole)
     static const int ms[] = {1, 2, 64, 65, 200}, parts[] = {2, 3, 8, 40};
     for (int type = 0; type < 3; type++) {
         struct bench b;
-        bench_make(&b, types[type], 300, 48, 200, cpu_features(NULL), 0);
+        bench_make(&b, types[type], 300, 48, 200, cpu_features(NULL), PANEL_FLOAT);
         b.w.bias = b.bias;
         for (int i = 0; i < 5; i++) {
             float *whole = multiply(&b, ms[i], NULL, 1);
@@ -211,7 +212,7 @@ Test(product, a_row_does_not_depend_on_its_company)
 {
     for (int type = 0; type < 3; type++) {
         struct bench b;
-        bench_make(&b, types[type], 90, 77, 200, cpu_features(NULL), 0);
+        bench_make(&b, types[type], 90, 77, 200, cpu_features(NULL), PANEL_FLOAT);
         float *many = multiply(&b, 200, NULL, 1);
         for (int row = 0; row < 200; row += 13) {
             float *one = multiply(&b, 1, &row, 1);
@@ -328,19 +329,64 @@ Test(product, a_group_gives_what_each_weight_gives_alone)
     check_group(mixed);
 }
 
-/* What lets the gate and the up of an expert be of different types. */
+/* Operands of any numbers of rows, as many as experts, lie side by side in the room that is asked for all. */
+Test(product, room_holds_any_distribution_of_rows)
+{
+    enum { N = 32, K = 256, PARTS = 6 };
+    struct rng rng = rng_seed(9);
+    const struct model m = {.features = cpu_features(NULL)};
+    for (int type = 0; type < N_DTYPES; type++) {
+        if (!dtype_info((enum dtype)type)->is_weight) continue;
+        const struct weight w = {.n = N, .k = K, .layout = panel_layout_choose((enum dtype)type, N, K, m.features, 0)};
+        for (int round = 0; round < 50; round++) {
+            int rows = 0;
+            size_t bytes = 0;
+            for (int i = 0; i < PARTS; i++) {
+                const int n = 1 + (int)rng_below(&rng, i % 2 ? 10 : 200);
+                rows += n;
+                bytes += operand_bytes(&m, &w, n);
+            }
+            cr_assert_leq(bytes, operand_room(&m, &w, rows, PARTS), "%s, %d rows", w.layout->name, rows);
+            cr_assert_eq(bytes % 64, 0);
+        }
+    }
+}
+
+Test(product, an_exact_model_has_one_kernel_for_any_number_of_rows)
+{
+    enum { N = 32, K = 256 };
+    const struct model m = {.features = cpu_features(NULL), .exact = true};
+    for (int type = 0; type < N_DTYPES; type++) {
+        if (!dtype_info((enum dtype)type)->is_weight) continue;
+        const struct weight w = {.n = N, .k = K, .layout = panel_layout_choose((enum dtype)type, N, K, m.features, 0)};
+        for (int rows = 1; rows < 200; rows++)
+            cr_assert_eq(kernel_for(&m, &w, rows), panel_kernel_choose(w.layout, PANEL_MANY_ROWS, m.features));
+    }
+}
+
+static struct weight weight_of(enum dtype type, int n, int k, uint64_t features, unsigned flags)
+{
+    return (struct weight){.n = n, .k = k, .layout = panel_layout_choose(type, n, k, features, flags)};
+}
+
+/* What lets the gate and the up of an expert be of different types: all kernels of floats pack alike, and all of 8-bit
+ * activations. */
 Test(product, weights_of_all_types_read_the_same_packed_rows)
 {
     enum { N = 256, K = 256 };
     uint64_t features[2] = {0, cpu_features(NULL)};
-    for (int f = 0; f < 2; f++) {
-        struct weight plain = {.n = N, .k = K, .layout = panel_layout_choose(DTYPE_BF16, N, K, features[f], 0)};
+    for (int i = 0; i < 4; i++) {
+        const uint64_t f = features[i % 2];
+        const unsigned flags = i < 2 ? PANEL_FLOAT : 0;
+        const struct weight plain = weight_of(i < 2 ? DTYPE_F32 : DTYPE_Q4_0, N, K, f, flags);
         for (int type = 0; type < N_DTYPES; type++) {
             if (!dtype_info((enum dtype)type)->is_weight) continue;
-            struct weight w = {.n = N, .k = K, .layout = panel_layout_choose((enum dtype)type, N, K, features[f], 0)};
-            cr_expect(operands_alike(&plain, &w, features[f]), "%s", w.layout->name);
+            struct weight w = weight_of((enum dtype)type, N, K, f, flags);
+            const struct panel_kernel *kernel = panel_kernel_choose(w.layout, PANEL_MANY_ROWS, f);
+            if (i >= 2 && kernel->peak != PEAK_INT8) continue;
+            cr_expect(operands_alike(&plain, &w, f), "%s", w.layout->name);
             w.k = K / 2;
-            cr_expect_not(operands_alike(&plain, &w, features[f]));
+            cr_expect_not(operands_alike(&plain, &w, f));
         }
     }
 #ifdef SLUICE_BLAS

@@ -122,18 +122,18 @@ static bool has_group(const char *begin)
 Test(report, groups_name_the_type_of_the_file_and_the_layout_of_the_memory)
 {
     bind_file("models/qwen2-moe-window-hub", true, DTYPE_Q8_0);
-    cr_expect(has_group("expert gate      BF16 [16, 32] x 20 -> q8_0_rows ("));
-    cr_expect(has_group("expert down      BF16 [32, 16] x 20 -> bf16_r16k2 ("), "inputs that no block fits");
-    cr_expect(has_group("router           BF16 [5, 32] x 4 -> bf16_r16k2 ("), "routers keep their type");
-    cr_expect(has_group("shared switch    BF16 [1, 32] x 4 -> bf16_r16k2 ("));
+    cr_expect(has_group("expert gate      BF16 [16, 32] x 20 -> q8_0_r16 ("));
+    cr_expect(has_group("expert down      BF16 [32, 16] x 20 -> bf16_r16"), "inputs that no block fits");
+    cr_expect(has_group("router           BF16 [5, 32] x 4 -> bf16_r16"), "routers keep their type");
+    cr_expect(has_group("shared switch    BF16 [1, 32] x 4 -> bf16_r16"));
     model_free(&bound.model);
     bind_file("gguf/qwen3-moe-q4_k_m.gguf", false, DTYPE_F32);
-    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q4_k_rows ("));
-    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q6_k_rows ("), "a group per type of the file");
+    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q4_k_r16 ("));
+    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q6_k_r16 ("), "a group per type of the file");
     model_free(&bound.model);
     bind_file("gguf/qwen3-moe-q4_k_m.gguf", true, DTYPE_Q5_K);
-    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q4_k_rows ("), "blocks do not become larger");
-    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q5_k_rows ("));
+    cr_expect(has_group("expert down      Q4_K [256, 256] x 4 -> q4_k_r16 ("), "blocks do not become larger");
+    cr_expect(has_group("expert down      Q6_K [256, 256] x 4 -> q5_k_r16 ("));
 }
 
 /* What is forecast for a type is what the model needs when it is loaded so. */

@@ -67,11 +67,11 @@ static void check_room(const struct model *m, const char *name)
                                           &layer->shared.down, &layer->gate.first, &layer->down.first};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
             if (!weights[i]->layout) continue;
-            cr_expect_leq(operand_bytes(weights[i], 1, m->features) + 64, ws.own_packed_bytes, "%s", name);
+            cr_expect_leq(operand_bytes(m, weights[i], 1) + 64, ws.own_packed_bytes, "%s", name);
             for (int rows = 1; rows <= ROWS; rows++) {
-                cr_expect_leq(operand_bytes(weights[i], rows, m->features) + 64, ws.packed_bytes, "%s", name);
-                cr_expect_leq(panel_kernel_choose(weights[i]->layout, rows, m->features)->scratch_bytes(weights[i]->k),
-                              ws.own_scratch_bytes, "%s", name);
+                cr_expect_leq(operand_bytes(m, weights[i], rows) + 64, ws.packed_bytes, "%s", name);
+                cr_expect_leq(kernel_for(m, weights[i], rows)->scratch_bytes(weights[i]->k), ws.own_scratch_bytes, "%s",
+                              name);
             }
         }
         cr_expect_geq(ws.ld_q, layer->q.n);
@@ -80,24 +80,28 @@ static void check_room(const struct model *m, const char *name)
         cr_expect(!layer->config->mixer.v_is_k || ws.ld_v >= layer->k.n, "%s", name);
         cr_expect_geq(ws.ld_mixed, layer->o.k);
         const struct mixer *mixer = &layer->config->mixer;
-        const int group = mixer->kind == MIX_GQA ? mixer->n_heads / mixer->n_kv_heads : 0;
-        cr_expect_geq(ws.own_scores_floats, (size_t)(group * (ATTENTION_BLOCK + 2 + mixer->v_head_dim)), "%s", name);
+        if (mixer->kind == MIX_GQA)
+            cr_expect_geq(
+                ws.gqa.own_floats,
+                (size_t)(mixer->n_heads / mixer->n_kv_heads * (ATTENTION_SCORES + 2 * (2 + mixer->v_head_dim))), "%s",
+                name);
         cr_expect(layer->config->ffn.kind != FFN_DENSE_AND_MOE || ws.beside, "%s", name);
         cr_expect(layer->config->router.input == INPUT_NORMED || (ws.router_in && ws.own_router_in), "%s", name);
-        cr_expect_geq(ws.ld_mlp, layer->config->ffn.intermediate_size);
-        cr_expect_geq(ws.ld_act, layer->config->ffn.expert_size);
-        cr_expect_geq(ws.ld_shared_act, layer->config->ffn.shared_size);
+        for (int rows = 1; rows <= ROWS; rows++) { /* the buffers lie in this order */
+            const size_t gated = (size_t)(ws.packed_slots - ws.packed_gated);
+            if (layer->dense.down.layout) cr_expect_leq(operand_bytes(m, &layer->dense.down, rows) + 64, gated);
+            if (layer->shared.down.layout) cr_expect_leq(operand_bytes(m, &layer->shared.down, rows) + 64, gated);
+        }
         if (layer->config->ffn.kind == FFN_DENSE) continue;
-        size_t top_k = (size_t)layer->config->router.top_k;
-        const struct weight *experts[] = {&layer->gate.first, &layer->up.first, &layer->down.first};
-        for (int i = 0; i < 3; i++)
-            cr_expect_leq(top_k * operand_bytes(experts[i], 1, m->features) + 64, ws.own_packed_experts_bytes, "%s",
-                          name);
+        const int top_k = layer->config->router.top_k; /* experts that all rows choose; and experts of one row */
+        const size_t slots = (size_t)(ws.packed_gated_slots - ws.packed_slots);
+        const size_t gated_slots = (size_t)((unsigned char *)ws.own_h - ws.packed_gated_slots);
+        cr_expect_leq((size_t)top_k * operand_bytes(m, &layer->gate.first, ROWS) + 64, slots, "%s", name);
+        cr_expect_leq((size_t)top_k * operand_bytes(m, &layer->down.first, ROWS) + 64, gated_slots, "%s", name);
         cr_expect_geq(ws.ld_experts, layer->config->router.n_experts);
         cr_expect_geq(ws.n_experts, layer->config->router.n_experts);
     }
-    const ptrdiff_t strides[] = {ws.ld_hidden,  ws.ld_q,     ws.ld_kv,  ws.ld_v,   ws.ld_mixed,
-                                 ws.ld_experts, ws.ld_vocab, ws.ld_mlp, ws.ld_act, ws.ld_shared_act};
+    const ptrdiff_t strides[] = {ws.ld_hidden, ws.ld_q, ws.ld_kv, ws.ld_v, ws.ld_mixed, ws.ld_experts, ws.ld_vocab};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) cr_expect_eq(strides[i] % 16, 0, "%s", name);
     arena_free(&arena);
 }

@@ -35,7 +35,8 @@ void tiny_make(struct tiny *t, int hidden_size)
 static void carve(struct tiny *t, int max_rows)
 {
     workspace_carve(&t->ws, &t->model, max_rows, t->n_threads, TINY_CONTEXT, &t->arena);
-    for (int i = 0; i < TINY_SESSIONS; i++) cache_carve(&t->caches[i], &t->model.config, TINY_CONTEXT, &t->arena);
+    for (int i = 0; i < TINY_SESSIONS; i++)
+        cache_carve(&t->caches[i], &t->model.config, TINY_CONTEXT, t->cache_type, &t->arena);
 }
 
 void tiny_start(struct tiny *t, int max_rows, int n_threads)

@@ -13,6 +13,7 @@ struct tiny {
     struct layer layer;
     struct workspace ws;
     struct cache caches[TINY_SESSIONS];
+    enum dtype cache_type; /* F32 unless the test says otherwise */
     struct arena arena; /* of workspace and caches */
     int n_threads;
     void *owned[TINY_PIECES];

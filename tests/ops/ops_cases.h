@@ -15,17 +15,32 @@ struct op_variant {
     void (*function)(void); /* cast back to the member's type by the check */
 };
 
+/* In attention_cases.c: of every type, and of rows that see different positions. */
+const char *check_attention(const struct op_variant *variant);
+const char *check_widen(const struct op_variant *variant);
+
 extern const struct op_variant op_variants[];
 extern const int n_op_variants;
 
 /* "avx512" for the first feature of `needs` that the machine lacks, NULL if it has all. */
 const char *missing_feature(uint64_t needs);
 
-/* The scalar kernel of the layout. */
-const struct panel_kernel *scalar_kernel(const struct panel_layout *layout);
+/* The scalar kernel of the same layout and type of activations, or NULL. */
+const struct panel_kernel *scalar_kernel(const struct panel_kernel *kernel);
 
-/* Indices in panel_kernels() of the kernels of plain floats, or of those of blocks; returns how many, at most max. */
-size_t kernels_of(bool floats, int *indices, size_t max);
+/* All kernels: panel_kernels() and those that exist for tests only. NULL ends the list. */
+enum { MAX_TESTED_KERNELS = 512 };
+const struct panel_kernel *const *tested_kernels(void);
+
+/* What a kernel multiplies: plain floats, blocks with floats, or anything with activations of 8 bits or bfloat16. */
+enum kernel_kind { KERNEL_FLOATS, KERNEL_BLOCKS, KERNEL_Q8, KERNEL_BF16 };
+enum kernel_kind kernel_kind(const struct panel_kernel *kernel);
+
+/* Indices in tested_kernels() of the kernels of one kind, at most MAX_TESTED_KERNELS; returns how many. */
+size_t kernels_of(enum kernel_kind kind, int *indices);
+
+/* k rounded up to what the layout takes. */
+int fitting_k(const struct panel_layout *layout, int k);
 
 /* Every shape, random and awkward values, gathered rows, row ranges, guard pages: an exact kernel has the bits of the
  * scalar one, any other stays within the bound of check_kernel_bound. */
@@ -35,5 +50,21 @@ const char *check_kernel_parity(const struct panel_kernel *kernel);
 const char *check_kernel_bound(const struct panel_kernel *kernel);
 /* Row t of a product does not depend on m, on the row range or on the other rows. */
 const char *check_kernel_independence(const struct panel_kernel *kernel);
+
+/* Kernels of rounded activations (q8_cases.c).
+ * The bits of scalar, of y and of the packed activations, for every number of tokens up to 17 and some beyond; weights
+ * random, of any bytes, and extreme; activations usual, extreme, tiny, huge, zero, NaN and infinite; rows anywhere. */
+const char *check_q8_parity(const struct panel_kernel *kernel);
+/* With scales of one and levels and activations at their ends: the integers that come out are exact. */
+const char *check_q8_integers(const struct panel_kernel *kernel);
+/* NaN or infinity among the activations makes NaN of its token's results, and of no other. */
+const char *check_q8_not_finite(const struct panel_kernel *kernel);
+/* The error that rounding normal activations makes. */
+const char *check_q8_error(const struct panel_kernel *kernel);
+/* All four, and check_kernel_independence. */
+const char *check_q8(const struct panel_kernel *kernel);
+
+/* Activations packed in pieces of columns are those packed at once. Any kernel. */
+const char *check_pack_x_pieces(const struct panel_kernel *kernel);
 
 #endif

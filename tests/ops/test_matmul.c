@@ -12,17 +12,15 @@
 #include "tests/support/compare.h"
 #include "tests/support/rng.h"
 
-enum { MAX_KERNELS = 64 };
-
 static struct criterion_test_params kernel_indices(void)
 {
-    static int index[MAX_KERNELS];
-    return cr_make_param_array(int, index, kernels_of(true, index, MAX_KERNELS));
+    static int index[MAX_TESTED_KERNELS];
+    return cr_make_param_array(int, index, kernels_of(KERNEL_FLOATS, index));
 }
 
 static const struct panel_kernel *usable_kernel(int index)
 {
-    const struct panel_kernel *kernel = panel_kernels()[index];
+    const struct panel_kernel *kernel = tested_kernels()[index];
     const char *missing = missing_feature(kernel->needs);
     if (missing) cr_skip_test("%s skipped: needs %s", kernel->name, missing);
     if (kernel->usable && !kernel->usable()) cr_skip_test("%s skipped: needs its library", kernel->name);

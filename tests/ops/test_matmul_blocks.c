@@ -1,21 +1,20 @@
-/* Every weight product of quantised blocks, one test per kernel: there are many formats, and a test is a process. */
+/* Every weight product of quantised blocks with float activations, one test per kernel: there are many formats, and a
+ * test is a process. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
 #include "ops/panel.h"
 #include "tests/ops/ops_cases.h"
 
-enum { MAX_KERNELS = 256 };
-
 ParameterizedTestParameters(matmul_blocks, kernel)
 {
-    static int index[MAX_KERNELS];
-    return cr_make_param_array(int, index, kernels_of(false, index, MAX_KERNELS));
+    static int index[MAX_TESTED_KERNELS];
+    return cr_make_param_array(int, index, kernels_of(KERNEL_BLOCKS, index));
 }
 
 ParameterizedTest(int *index, matmul_blocks, kernel)
 {
-    const struct panel_kernel *kernel = panel_kernels()[*index];
+    const struct panel_kernel *kernel = tested_kernels()[*index];
     const char *missing = missing_feature(kernel->needs);
     if (missing) cr_skip_test("%s skipped: needs %s", kernel->name, missing);
     cr_assert(kernel->exact, "%s", kernel->name);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float16.h"
 #include "ops/variants.h"
 #include "tests/ops/ops_cases.h"
 #include "tests/support/rng.h"
@@ -188,30 +189,32 @@ Test(ops_reference, infinity_is_as_ieee_arithmetic_has_it)
 }
 
 /* Two queries against 40 positions, the first 3 hidden, in double precision. */
-static void check_attention(float softcap)
+static void check_softcap(float softcap)
 {
     enum { QUERIES = 2, HEAD = 8, VALUES = 5, FIRST = 3, LAST = 40, PANELS = 3 };
     struct rng rng = rng_seed(8);
-    float q[QUERIES * HEAD], k[PANELS * KEY_PANEL * HEAD], v[LAST * VALUES], scores[QUERIES * ATTENTION_BLOCK];
-    float out[QUERIES * VALUES] = {0}, max[QUERIES] = {-INFINITY, -INFINITY}, sum[QUERIES] = {0};
+    float q[QUERIES * HEAD], k[PANELS * KEY_PANEL * HEAD], v[LAST * VALUES], scratch[8192];
+    float out[QUERIES * 16], max[QUERIES], sum[QUERIES];
+    cr_assert_leq(attention_scratch_floats(QUERIES, HEAD, VALUES), sizeof scratch / sizeof *scratch);
     rng_fill(&rng, q, QUERIES * HEAD, -3.0f, 3.0f);
     rng_fill(&rng, k, PANELS * KEY_PANEL * HEAD, -3.0f, 3.0f);
     rng_fill(&rng, v, LAST * VALUES, -1.0f, 1.0f);
     ops_attention_scalar(&(struct attention_block){.q = q,
-                                                   .q_stride = HEAD,
+                                                   .q_head = HEAD,
                                                    .k = k,
                                                    .v = v,
-                                                   .v_stride = VALUES,
-                                                   .n_q = QUERIES,
+                                                   .v_stride = VALUES * sizeof *v,
+                                                   .n_rows = 1,
+                                                   .group = QUERIES,
                                                    .head_dim = HEAD,
                                                    .v_head_dim = VALUES,
-                                                   .first = FIRST,
-                                                   .last = LAST,
+                                                   .position = LAST - 1,
+                                                   .window = LAST - FIRST,
                                                    .scale = 0.5f,
                                                    .softcap = softcap,
-                                                   .scores = scores,
+                                                   .scratch = scratch,
                                                    .out = out,
-                                                   .out_stride = VALUES,
+                                                   .out_stride = 16,
                                                    .max = max,
                                                    .sum = sum});
     for (int i = 0; i < QUERIES; i++) {
@@ -226,7 +229,7 @@ static void check_attention(float softcap)
             for (int d = 0; d < VALUES; d++) want[d] += exp(s) * (double)v[j * VALUES + d];
         }
         for (int d = 0; d < VALUES; d++)
-            cr_assert_float_eq((double)out[i * VALUES + d] / (double)sum[i], want[d] / total, 2e-6, "softcap %g",
+            cr_assert_float_eq((double)out[i * 16 + d] / (double)sum[i], want[d] / total, 2e-6, "softcap %g",
                                (double)softcap);
         if (softcap > 0.0f) cr_assert_leq(max[i], softcap);
     }
@@ -234,6 +237,128 @@ static void check_attention(float softcap)
 
 Test(ops_reference, attention_caps_scores_when_told)
 {
-    check_attention(0.0f);
-    check_attention(4.0f);
+    check_softcap(0.0f);
+    check_softcap(4.0f);
+}
+
+/* Row i of three sees the positions up to 14 + i, or the last 4 of these. */
+Test(ops_reference, attention_hides_what_comes_later_and_what_left_the_window)
+{
+    enum { ROWS = 3, POSITION = 14 };
+    float k[2 * KEY_PANEL] = {0}, v[2 * KEY_PANEL], q[ROWS] = {1, 1, 1}, scratch[8192], out[ROWS * 16];
+    float max[ROWS], sum[ROWS];
+    for (int j = 0; j < 2 * KEY_PANEL; j++) v[j] = j <= POSITION + ROWS - 1 ? (float)(j + 1) : NAN;
+    for (int window = 0; window <= 4; window += 4) {
+        ops_attention_scalar(&(struct attention_block){.q = q,
+                                                       .q_row = 1,
+                                                       .k = k,
+                                                       .v = v,
+                                                       .v_stride = sizeof *v,
+                                                       .n_rows = ROWS,
+                                                       .group = 1,
+                                                       .head_dim = 1,
+                                                       .v_head_dim = 1,
+                                                       .position = POSITION,
+                                                       .window = window,
+                                                       .scale = 1,
+                                                       .scratch = scratch,
+                                                       .out = out,
+                                                       .out_stride = 16,
+                                                       .max = max,
+                                                       .sum = sum});
+        for (int i = 0; i < ROWS; i++) {
+            const int last = POSITION + i + 1, n = window ? window : last;
+            cr_expect_eq(sum[i], (float)n);
+            cr_expect_eq(out[16 * i], (float)(n * last - n * (n - 1) / 2), "row %d, window %d", i, window);
+        }
+    }
+}
+
+/* Block after block, whatever the maxima, is one softmax. */
+Test(ops_reference, merged_blocks_are_one_softmax)
+{
+    static const float maxima[] = {1, 4, -90, 3.5f}, sums[] = {2, 1, 1.5f, 3}, outs[] = {5, -3, 100, 0.25f};
+    float out = 77, max = 77, sum = 0;
+    double total = 0, mixed = 0;
+    for (int i = 0; i < 4; i++) {
+        ops_attention_merge_scalar(&out, &max, &sum, &outs[i], maxima[i], sums[i], 1);
+        total += (double)sums[i] * exp((double)maxima[i]);
+        mixed += (double)outs[i] * exp((double)maxima[i]);
+        cr_expect_float_eq((double)out / (double)sum, mixed / total, 1e-6 * (1 + fabs(mixed / total)), "block %d", i);
+        cr_expect_eq(max, i == 0 ? 1.0f : 4.0f);
+    }
+    out = 1, max = 2, sum = 3;
+    ops_attention_merge_scalar(&out, &max, &sum, &(float){1}, 5, NAN, 1);
+    cr_expect(isnan(sum), "NaN comes out");
+}
+
+/* Rows hold what their type can say: halves, bfloat16, and levels times a scale. */
+Test(ops_reference, rows_of_every_type_become_floats)
+{
+    const float floats[] = {1.5f, -2, 3e38f};
+    const uint16_t halves[] = {0x3e00, 0xc000, 0x7bff, 0x7e00}, bf16[] = {0x3fc0, 0xc000, 0x7f7f, 0xffc0};
+    unsigned char blocks[2 * Q8_0_BYTES] = {0x00, 0x38, 2, 255, 128, 127}; /* 0.5 */
+    float y[40];
+    blocks[Q8_0_BYTES + 1] = 0xbc; /* -1 */
+    blocks[Q8_0_BYTES + 2] = 7;
+    ops_widen_scalar(y, floats, DTYPE_F32, 3);
+    cr_expect(y[0] == 1.5f && y[1] == -2 && y[2] == 3e38f);
+    ops_widen_scalar(y, halves, DTYPE_F16, 4);
+    cr_expect(y[0] == 1.5f && y[1] == -2 && y[2] == 65504 && isnan(y[3]));
+    ops_widen_scalar(y, bf16, DTYPE_BF16, 4);
+    cr_expect(y[0] == 1.5f && y[1] == -2 && y[2] == 0x1.fep127f && isnan(y[3]));
+    ops_widen_scalar(y, blocks, DTYPE_Q8_0, 33);
+    cr_expect(y[0] == 1 && y[1] == -0.5f && y[2] == -64 && y[3] == 63.5f && y[4] == 0 && y[32] == -7);
+    cr_expect_eq(value_row_bytes(DTYPE_Q8_0, 33), 68);
+    cr_expect_eq(key_panel_bytes(DTYPE_Q8_0, 33), 16 * (2 * 2 + 33));
+}
+
+/* Keys of every type mean the floats that they stand for. */
+Test(ops_reference, attention_reads_keys_of_every_type)
+{
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0};
+    enum { HEAD = 40, LAST = 21, PANELS = 2 };
+    struct rng rng = rng_seed(3);
+    float q[HEAD], floats[PANELS * KEY_PANEL * HEAD], v[LAST] = {0}, scratch[8192], out[2][16], max[2], sum[2];
+    rng_fill(&rng, q, HEAD, -1, 1);
+    rng_fill(&rng, v, LAST, -1, 1);
+    for (int t = 0; t < 3; t++) {
+        unsigned char keys[PANELS * KEY_PANEL * HEAD * 2] = {0};
+        const size_t panel = key_panel_bytes(types[t], HEAD);
+        for (int j = 0; j < PANELS * KEY_PANEL; j++)
+            for (int d = 0; d < HEAD; d++) {
+                unsigned char *at = keys + (size_t)(j / KEY_PANEL) * panel;
+                const float x = rng_float(&rng, -2, 2);
+                const uint16_t scale = float_to_fp16(0.01f * (float)(1 + j + d / 32));
+                const uint16_t half = types[t] == DTYPE_F16 ? float_to_fp16(x) : float_to_bf16(x);
+                float *to = &floats[(j / KEY_PANEL * HEAD + d) * KEY_PANEL + j % KEY_PANEL];
+                const int i = d * KEY_PANEL + j % KEY_PANEL;
+                if (types[t] != DTYPE_Q8_0) {
+                    memcpy(at + 2 * i, &half, 2);
+                    *to = types[t] == DTYPE_F16 ? fp16_to_float(half) : bf16_to_float(half);
+                    continue;
+                }
+                memcpy(at + 2 * (d / 32 * KEY_PANEL + j % KEY_PANEL), &scale, 2);
+                at[2 * 2 * KEY_PANEL + i] = (unsigned char)(int8_t)(x * 50);
+                *to = (float)(int8_t)(x * 50) * fp16_to_float(scale);
+            }
+        for (int i = 0; i < 2; i++)
+            ops_attention_scalar(&(struct attention_block){.q = q,
+                                                           .k = i ? (const void *)floats : keys,
+                                                           .k_type = i ? DTYPE_F32 : types[t],
+                                                           .v = v,
+                                                           .v_stride = sizeof *v,
+                                                           .n_rows = 1,
+                                                           .group = 1,
+                                                           .head_dim = HEAD,
+                                                           .v_head_dim = 1,
+                                                           .position = LAST - 1,
+                                                           .scale = 1,
+                                                           .scratch = scratch,
+                                                           .out = out[i],
+                                                           .out_stride = 16,
+                                                           .max = &max[i],
+                                                           .sum = &sum[i]});
+        cr_expect(out[0][0] == out[1][0] && max[0] == max[1] && sum[0] == sum[1], "%s", dtype_info(types[t])->name);
+    }
 }

@@ -12,6 +12,7 @@ struct values {
     struct option_integer n, chunk;
     struct option_real share;
     struct option_texts stops;
+    struct option_integers sizes;
     bool flag;
 };
 
@@ -28,6 +29,8 @@ static const struct option options[] = {
     {.name = "top-p", .kind = OPTION_REAL, FIELD(share), .value_name = "P", .low = 0, .high = 1, .low_open = true,
      .help = "a share"},
     {.name = "stop", .kind = OPTION_TEXTS, FIELD(stops), .value_name = "TEXT", .help = "end here"},
+    {.name = "sizes", .kind = OPTION_INTEGERS, FIELD(sizes), .value_name = "N,..", .low = 1, .high = 4096,
+     .initial = "1,32", .help = "several numbers"},
     {.name = "flag", .kind = OPTION_FLAG, FIELD(flag), .help = "yes"},
 };
 /* clang-format on */
@@ -85,6 +88,8 @@ Test(args, absent_options_have_the_initial_values_of_the_table)
     cr_expect_eq(values.chunk.value, 0);
     cr_expect_not(values.share.given);
     cr_expect_eq(values.stops.count, 0);
+    cr_expect_not(values.sizes.given);
+    cr_expect(values.sizes.count == 2 && values.sizes.items[0] == 1 && values.sizes.items[1] == 32);
     cr_expect_not(values.flag);
 }
 
@@ -135,6 +140,25 @@ Test(args, the_last_of_equal_options_counts_and_texts_add_up)
     many[2 * OPTION_MAX_TEXTS + 2] = NULL;
     cr_expect_eq(parse_for(&command, many), SLUICE_ARGUMENT);
     cr_expect_str_eq(error.text, "--stop: given more than 16 times");
+}
+
+Test(args, a_list_replaces_the_initial_one_and_every_number_is_checked)
+{
+    cr_expect_eq(PARSE("--sizes", "7,4096,7"), SLUICE_OK);
+    cr_expect(values.sizes.given && values.sizes.count == 3);
+    cr_expect(values.sizes.items[0] == 7 && values.sizes.items[1] == 4096 && values.sizes.items[2] == 7);
+    cr_expect_eq(PARSE("--sizes=1", "--sizes=2"), SLUICE_OK);
+    cr_expect(values.sizes.count == 1 && values.sizes.items[0] == 2);
+    EXPECT_ERROR("--sizes: found 0, expected 1..4096 each", "--sizes=1,0");
+    EXPECT_ERROR("--sizes: found \"\", expected a whole number 1..4096 each", "--sizes=1,,2");
+    EXPECT_ERROR("--sizes: found \"\", expected a whole number 1..4096 each", "--sizes=1,");
+    EXPECT_ERROR("--sizes: found \"\", expected a whole number 1..4096 each", "--sizes=");
+    EXPECT_ERROR("--sizes: found \"2 \", expected a whole number 1..4096 each", "--sizes=2 ,3");
+    EXPECT_ERROR("--sizes: found 9999999999999999999999999999999, expected 1..4096 each", "--sizes",
+                 "99999999999999999999999999999999999999999999");
+    char many[4 * OPTION_MAX_INTEGERS] = "1";
+    for (int i = 0; i < OPTION_MAX_INTEGERS; i++) strcat(many, ",1");
+    EXPECT_ERROR("--sizes: more than 32 numbers", "--sizes", many);
 }
 
 Test(args, numbers_are_parsed_strictly)
@@ -205,6 +229,7 @@ Test(args, help_shows_every_option_with_range_and_default)
     cr_expect(strstr(text, "  -m, --model MODEL"));
     cr_expect(strstr(text, "how many (0..1000000, default 256)\n"));
     cr_expect(strstr(text, "a share (0 < P <= 1)\n"));
+    cr_expect(strstr(text, "several numbers (1..4096 each, default 1,32)\n"));
     for (const char *line = text; *line; line = strchr(line, '\n') + 1)
         cr_expect_leq(strcspn(line, "\n"), 100, "%.*s", (int)strcspn(line, "\n"), line);
     free(text);

@@ -65,11 +65,12 @@ dict() { head -c 128 "$1" | tail -c +11 | tr -d '\0' | sed 's/ *$//'; }
 
 test_help() {
     accept --help
-    check "help names every command" test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize) ' "$out")" = 6
+    check "help names every command" \
+        test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize|bench) ' "$out")" = 7
     check "help says nothing on standard error" test ! -s "$err"
     accept --version
     check "version" grep -qE '^sluice [0-9]+\.[0-9]+\.[0-9]+$' "$out"
-    for command in run inspect tokenize logits verify quantize; do
+    for command in run inspect tokenize logits verify quantize bench; do
         accept help "$command"
         cp "$out" "$work/help"
         accept "$command" --help
@@ -103,6 +104,20 @@ test_usage_errors() {
     refuse 1 '-m MODEL is missing' inspect
     refuse 1 '-o OUT.npy is missing' logits "$tiny" --tokens 1
     refuse 1 'name either a second model or --reference FILE' verify "$tiny"
+    refuse 1 '--cache-type: found "q4", expected f32, f16, bf16 or q8_0' run "$demo" -p x --cache-type q4
+    refuse 1 '--cache-type: found "", expected' logits "$tiny" --tokens 1 -o "$work/x.npy" --cache-type ''
+    refuse 1 '--prefill: found 0, expected 1\.\.' bench "$demo" --prefill 1,0
+    refuse 1 '--prefill: found "", expected a whole number' bench "$demo" --prefill 1,,2
+    refuse 1 '--context: found "x", expected a whole number' bench "$demo" --context x
+    refuse 1 '--context: found -1, expected 0\.\.' bench "$demo" --context -1
+    refuse 1 '--decode: found 0, expected 1\.\.' bench "$demo" --decode 0
+    refuse 1 '--repeat: found 0, expected 1\.\.101' bench "$demo" --repeat 0
+    refuse 1 '--json and --csv exclude each other' bench "$demo" --json --csv
+    refuse 1 '--prefill: found 1025, this model has 1024 positions' bench "$demo" --prefill 1025
+    refuse 1 '--context: found 1000, and the tokens of --decode, this model has 1024 positions' \
+        bench "$demo" --context 0,1000 --decode 32
+    refuse 1 '--decode: found 2000, this model has 1024 positions' bench "$demo" --decode 2000
+    refuse 3 '' bench "$work/missing"
     refuse 1 '-c: found 99999999' inspect "$tiny" -c 99999999
 }
 
@@ -233,6 +248,11 @@ test_inspect() {
     check "inspect --layers does not fold" not grep -qE '^  layers 0-' "$out"
     check "inspect --layers shows every layer" grep -q '^  layer 1: ' "$out"
     check "-c reaches the forecast" grep -q 'session of 16 tokens' "$out"
+    accept inspect "$demo" --kernels
+    check "--kernels names layouts and kernels" grep -qE '^expert gate +BF16 \[256, 256\] x 80 -> bf16_' "$out"
+    check "--kernels gives the kernel of one row" grep -qE '^    from 1 row bf16_[a-z0-9_]+: (float|products)' "$out"
+    SLUICE_CPU=scalar accept inspect "$demo" --kernels
+    check "--kernels says what is missing" grep -qE '^        not bf16_[a-z0-9_]+: needs .*, not usable here$' "$out"
     accept inspect "$dense"
     check "a dense model has no experts" not grep -q '^experts' "$out"
 }
@@ -248,6 +268,48 @@ test_tokenize() {
     accept tokenize "$demo" -p ''
     refuse 1 '--decode and -p exclude each other' tokenize "$demo" --decode 1 -p x
     refuse 1 '-p: not UTF-8 at byte 0' tokenize "$demo" -p $'\xff'
+}
+
+test_bench() {
+    accept bench "$demo" --prefill 1,8 --context 0,16 --decode 2 --repeat 1
+    check "bench tells the roofs" grep -qE '^roofs +reads [0-9.]+ GB/s, int8 ' "$out"
+    check "bench has a line per prompt" grep -qE '^ +8 +[0-9.]+ +[0-9.]+ +[0-9.]+  [#.]{10} +[0-9]+ %' "$out"
+    check "bench has a line per context" grep -qE '^ +16 +[0-9.]+ +[0-9.]+ +[0-9.]+  [#.]{10}' "$out"
+    check "bench says nothing else" test ! -s "$err"
+    accept bench "$demo" --prefill 1 --context 0 --decode 1 --repeat 1 --csv
+    check "CSV has a header and two lines" test "$(wc -l <"$out")" = 3
+    check "CSV lines have the columns of the header" \
+        test "$(tr -cd ',\n' <"$out" | awk '{ print length }' | sort -u | wc -l)" = 1
+    accept bench "$dense" --prefill 4 --decode 2 --repeat 1 -t 1
+    check "the usual contexts are cut" grep -q '^note: --context is cut: this model has 128 positions$' "$err"
+    check "the usual contexts end at the limit" grep -qE '^ +126 ' "$out"
+    [ -n "$json_lines" ] || return 0
+    accept bench "$demo" --prefill 1,8 --context 0 --decode 2 --repeat 1 --json --exact
+    check "bench gives one object" test "$(wc -l <"$out") $(json threads)" = "1 $(nproc)"
+    check "bench has the roofs" grep -qE '^[0-9.e+-]+$' <(json roof.read_gb_per_s)
+    check "bench has two prompts" test "$(json prefill | grep -o tokens_per_s | wc -l)" = 2
+    check "bench has one context" test "$(json decode | grep -o barrier_share | wc -l)" = 1
+    check "one token meets the experts of one token" grep -q '"distinct_experts": 2.0' <(json prefill)
+    check "exactness has a price" grep -qE '^[0-9.e+-]+$' <(json exact_cost.decode)
+}
+
+# What keeps activations, keys and values as they are agrees with what was always so.
+test_precision() {
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/a.npy"
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/b.npy" --cache-type f32
+    check "logits keep keys and values in float" cmp -s "$work/a.npy" "$work/b.npy"
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/a.npy" --exact
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/b.npy" --exact --chunk 1
+    check "--exact: the chunk does not matter" cmp -s "$work/a.npy" "$work/b.npy"
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/a.npy" --float
+    accept logits "$tiny" --tokens 1,2,3,4,5 -o "$work/b.npy" --float --no-repack
+    local type
+    for type in f32 f16 bf16 q8_0; do
+        accept run "$demo" -p 'Once upon a time' -n 4 --temp 0 --cache-type "$type"
+    done
+    accept run "$demo" -p 'Once upon a time' -n 4 --temp 0 -v
+    check "-v tells of the memory" \
+        grep -qE '^memory   .* of weights, [0-9]+ % of them in 2 MiB pages, .* of session' "$err"
 }
 
 test_logits() {
@@ -357,6 +419,7 @@ test_quantize_interrupt() {
 test_peer_files() {
     local file
     for file in "$models"/../gguf/*.gguf; do
+        accept verify "$file" --reference "${file%.gguf}.safetensors" -t 2 --float
         accept verify "$file" --reference "${file%.gguf}.safetensors" -t 2
     done
     accept tokenize "$file" -p 'a'
@@ -369,7 +432,8 @@ test_peer_files() {
 
 test_verify_models() {
     local text='Once upon a time there was a king who had three sons'
-    accept verify "$demo" "$demo" -p "$text" --json --max-kl 0
+    accept verify "$demo" "$demo" -p "$text" --max-kl 0.01
+    accept verify "$demo" "$demo" -p "$text" --json --max-kl 0 --float
     check "a model does not diverge from itself" test "$(json mean_kl) $(json top1_agreement)" = '0.0 1.0'
     check "nor do its experts" test "$(json expert_sets_differ)" = 0.0
     accept verify "$demo" "$demo" -p "$text" -c 4
@@ -386,10 +450,14 @@ test_verify() {
     for reference in "$golden"/*.safetensors; do
         name=$(basename "$reference" .safetensors)
         [ -d "$models/$name" ] || continue
-        accept verify "$models/$name" --reference "$reference"
+        accept verify "$models/$name" --reference "$reference" --float
         check "$name agrees" test "$(tail -n 1 "$out")" = agrees
+        check "the limit for floats is told" \
+            grep -qE '^NMSE .*\(limit 1e-(08|10): (activations are float|float32)\)$' "$out"
+        accept verify "$models/$name" --reference "$reference"
+        check "$name agrees when activations are rounded" test "$(tail -n 1 "$out")" = agrees
     done
-    accept verify "$tiny" --reference "$tiny/expected.safetensors" -t 1
+    accept verify "$tiny" --reference "$tiny/expected.safetensors" -t 1 --float
     check "all choices agree" grep -q '^router .*differences: 0 near-ties, 0 real$' "$out"
     refuse 2 '' verify "$dense" --reference "$golden/qwen3-moe-hub-bf16.safetensors"
     refuse 2 '.*tokens is missing' verify "$tiny" --reference "$tiny/model.safetensors"
@@ -443,6 +511,8 @@ test_tokens_in_and_out
 test_json
 test_inspect
 test_tokenize
+test_bench
+test_precision
 test_logits
 test_verify
 test_verify_models

@@ -508,6 +508,31 @@ Test(safetensors, a_single_file_has_no_configuration)
     archive_close(&a);
 }
 
+/* What lies behind a tensor may be read up to the end of the file's last page, and no further. */
+Test(safetensors, what_may_be_read_behind_a_tensor_ends_with_the_last_page)
+{
+    const size_t page = memory_page_bytes();
+    for (size_t short_by = 0; short_by <= 64; short_by += 32) {
+        char header[200];
+        const size_t n = 2 * page - short_by - 8 - 96; /* of data: with the header's length and the header, two pages */
+        snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}", n, n);
+        memset(header + strlen(header), ' ', 96 - strlen(header));
+        header[96] = 0;
+        folder_write_header(&folder, FILE_NAME, header, NULL, n);
+        struct archive *a = expect_opened(folder_path(&folder, FILE_NAME), ARCHIVE_TENSORS);
+        const struct tensor_view *t = archive_find(a, "a");
+        cr_assert(t && t->bytes == n);
+        cr_expect(archive_may_read(a, t->data, n));
+        cr_expect(archive_may_read(a, t->data, n + short_by), "%zu", short_by);
+        cr_expect(!archive_may_read(a, t->data, n + short_by + 1), "%zu", short_by);
+        cr_expect(archive_may_read(a, t->data + n - 1, 1 + short_by));
+        cr_expect(!archive_may_read(a, t->data + n - 1, 2 + short_by));
+        cr_expect(!archive_may_read(a, t->data, SIZE_MAX));
+        cr_expect(!archive_may_read(a, (const unsigned char *)header, 1), "not of the file");
+        archive_close(&a);
+    }
+}
+
 /* ---- mutations --------------------------------------------------------------------------------------------------- */
 
 /* Opens exactly the given bytes, in a heap block whose ends a sanitizer watches. Every view of an accepted file must

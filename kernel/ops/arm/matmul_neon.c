@@ -20,3 +20,4 @@
 #define MATMUL_LAYOUT bf16_r16k2
 #include "ops/tmpl/matmul_tmpl.h"
 #include "ops/tmpl/blocks_tmpl.h"
+#include "ops/tmpl/file_tmpl.h"

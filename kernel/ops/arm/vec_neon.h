@@ -18,8 +18,9 @@ typedef struct {
     float32x4_t part[4]; /* lanes 0..3, 4..7, 8..11, 12..15 */
 } vec16;
 
-/* Tile sizes of attention for 32 registers, four per vec16. */
-enum { VEC16_TILE_QUERIES = 2, VEC16_TILE_VECTORS = 2, VEC16_TILE_SINGLE = 4 };
+/* Tiles of attention: the most queries, and the most sums, of 32 registers, four per vec16. */
+#define VEC16_TILE_QUERIES 6
+#define VEC16_TILE_SUMS 6
 
 /* VEC16_EACH(expression of i): a vec16 made of its four parts. */
 #define VEC16_EACH(f, ...) \
@@ -126,6 +127,23 @@ static inline vec16 vec16_load_fp16(const uint16_t *p)
 
 static inline vec16 vec16_load_bf16_first(const uint16_t *p) { return VEC16_EACH(VEC16_BF16_FIRST, p); }
 static inline vec16 vec16_load_bf16_second(const uint16_t *p) { return VEC16_EACH(VEC16_BF16_SECOND, p); }
+
+#define VEC16_BF16(i, p) vreinterpretq_f32_u32(vshll_n_u16(vld1_u16((p) + 4 * (i)), 16))
+static inline vec16 vec16_load_bf16(const uint16_t *p) { return VEC16_EACH(VEC16_BF16, p); }
+static inline vec16 vec16_load_int8(const int8_t *p)
+{
+    int8x16_t all = vld1q_s8(p);
+    int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_s8(vget_high_s8(all));
+    return (vec16){{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+                    vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+}
+static inline vec16 vec16_broadcast_fp16(const void *p)
+{
+    uint16_t half;
+    memcpy(&half, p, sizeof half);
+    float32x4_t all = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half)));
+    return (vec16){{all, all, all, all}};
+}
 
 /* Four columns of four rows. */
 static inline void vec16_transpose_part(float *to, const float *from, ptrdiff_t stride)

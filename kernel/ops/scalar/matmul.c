@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ops/assume.h"
+#include "ops/file_kernel.h"
 #include "ops/variants.h"
 
 static size_t x_bytes(int m, int k) { return (size_t)m * (size_t)k * sizeof(float); }
@@ -40,6 +41,8 @@ static void run(const struct panel_layout *layout, float *y, ptrdiff_t ldy, cons
     }
 }
 
+#define COMMON .m_min = 1, .m_tile = 1, .exact = true, .x_bytes = x_bytes, .pack_x = pack_x
+
 /* SCALAR_KERNEL(layout): the kernel object kernel_<layout>_f32_scalar. */
 #define SCALAR_KERNEL(id)                                                                                           \
     static void run_##id(float *y, ptrdiff_t ldy, const void *w, const void *x, int row0, int row1, int m, int k,   \
@@ -48,14 +51,17 @@ static void run(const struct panel_layout *layout, float *y, ptrdiff_t ldy, cons
         run(&layout_##id, y, ldy, w, x, row0, row1, m, k, scratch);                                                 \
     }                                                                                                               \
     const struct panel_kernel kernel_##id##_f32_scalar = {                                                          \
-        .name = #id "_f32_scalar", .needs = 0, .layout = &layout_##id, .m_min = 1, .m_tile = 1, .exact = true,      \
-        .x_bytes = x_bytes, .pack_x = pack_x, .scratch_bytes = scratch_bytes, .run = run_##id,                      \
+        .name = #id "_f32_scalar", .layout = &layout_##id,                                                          \
+        .scratch_bytes = scratch_bytes, .run = run_##id, COMMON                                                     \
     };
 
 SCALAR_KERNEL(f32_r16)
 SCALAR_KERNEL(f16_r16)
 SCALAR_KERNEL(bf16_r16k2)
 SCALAR_KERNEL(f32_rows)
+FILE_KERNEL(f32, f32_r16, f32_scalar, COMMON)
+FILE_KERNEL(f16, f16_r16, f32_scalar, COMMON)
+FILE_KERNEL(bf16, bf16_r16k2, f32_scalar, COMMON)
 
 #define FORMAT(id, type, elements) SCALAR_KERNEL(id##_rows)
 #include "quant/formats.inc"

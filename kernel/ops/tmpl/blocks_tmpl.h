@@ -103,7 +103,7 @@ static void blocks_run(float *y, ptrdiff_t ldy, const unsigned char *w, const fl
         .m_min = 1,                                                                                                \
         .m_tile = MATMUL_MAX_TOKENS,                                                                               \
         .exact = true,                                                                                             \
-        .x_bytes = token_tiles_bytes,                                                                              \
+        .x_bytes = matmul_x_bytes,                                                                                 \
         .pack_x = matmul_pack_x,                                                                                   \
         .scratch_bytes = blocks_scratch_bytes,                                                                     \
         .run = id##_run,                                                                                           \

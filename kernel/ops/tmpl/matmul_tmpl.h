@@ -8,6 +8,14 @@
  * and then, for each layout, defines MATMUL_LAYOUT (f32_r16, f16_r16, bf16_r16k2) and includes this file, which makes
  * the object kernel_<layout>_f32_<isa>.
  *
+ * Products of activations that are not floats (kernel_<layout>_<activation>_<isa>) define, before the first inclusion,
+ *   MATMUL_ACTIVATION          their word in names
+ *   MATMUL_PEAK                what bounds them (enum peak)
+ *   MATMUL_COLUMN              the layout of columns.h whose columns are loaded, if those hold MATMUL_STEP numbers each
+ *   MATMUL_STEP                columns of the matrix in one column as loaded
+ *   MATMUL_FMA(w, x, sum)      sum + w x over such a column, x being 32 bits that are the same in all lanes
+ *   MATMUL_PACK_X              pack_x: tiles as in tokens.h, of 32 bits instead of floats, ceil(k / MATMUL_STEP) long
+ *
  * A tile of T tokens x P panels keeps T * P vectors of sums in registers while k runs over one block: per step of k it
  * loads P columns of weights and broadcasts T activations for T * P fused multiply-adds. T * P is chosen so that the
  * sums, the columns and one broadcast fill the register file; at one token several panels run at once, because a single
@@ -25,6 +33,15 @@
 #include "ops/tmpl/unroll.h"
 #include "ops/variants.h"
 
+#ifndef MATMUL_ACTIVATION
+#define MATMUL_ACTIVATION f32
+#define MATMUL_PEAK PEAK_F32
+#define MATMUL_COLUMN MATMUL_LAYOUT
+#define MATMUL_STEP 1
+#define MATMUL_FMA vec16_fma
+#define MATMUL_PACK_X matmul_pack_x
+#endif
+
 enum {
     PANEL_ROWS = 16,
     MAX_PANELS = 4,
@@ -37,12 +54,16 @@ enum {
 #define STRING_(a) #a
 #define STRING(a) STRING_(a)
 #define LAYOUT_NAME(what) JOIN(MATMUL_LAYOUT, what)
+#define COLUMN_NAME(what) JOIN(MATMUL_COLUMN, what)
 
 typedef void tile_function(float *y, ptrdiff_t ldy, const unsigned char *w, ptrdiff_t panel_bytes, const float *x,
                            int n, bool add, const unsigned char *ahead, ptrdiff_t ahead_step);
 
+static size_t matmul_x_bytes(int m, int k) { return token_tiles_bytes(m, (k + MATMUL_STEP - 1) / MATMUL_STEP); }
+
 /* dst: m rows of x in token tiles. */
-static void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0, int k1)
+static inline void matmul_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0,
+                                 int k1)
 {
     token_tiles_pack(dst, x, ldx, rows, m, k, k0, k1, MATMUL_MAX_TOKENS);
 }
@@ -62,7 +83,7 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
                                       const float *x, int n, bool add, const unsigned char *ahead,
                                       ptrdiff_t ahead_step, int n_t, int n_p)
 {
-    enum { LINE = 64, PAIR_BYTES = 2 * LAYOUT_NAME(_column_bytes) };
+    enum { LINE = 64, PAIR_BYTES = 2 * COLUMN_NAME(_column_bytes) };
     vec16 sum[MATMUL_MAX_TOKENS][MAX_PANELS];
     UNROLL for (int t = 0; t < n_t; t++)
         UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_broadcast(0.0f);
@@ -74,23 +95,23 @@ ALWAYS_INLINE void LAYOUT_NAME(_tile)(float *y, ptrdiff_t ldy, const unsigned ch
         UNROLL for (int p = 0; p < n_p; p++) {
             __builtin_prefetch(ahead + p * panel_bytes, 0, 2);
             if (PAIR_BYTES > LINE) __builtin_prefetch(ahead + p * panel_bytes + LINE, 0, 2);
-            column[p] = LAYOUT_NAME(_first)(w + p * panel_bytes, i);
+            column[p] = COLUMN_NAME(_first)(w + p * panel_bytes, i);
         }
         UNROLL for (int t = 0; t < n_t; t++) {
             vec16 activation = vec16_broadcast(step[t]);
-            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_fma(column[p], activation, sum[t][p]);
+            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = MATMUL_FMA(column[p], activation, sum[t][p]);
         }
-        UNROLL for (int p = 0; p < n_p; p++) column[p] = LAYOUT_NAME(_second)(w + p * panel_bytes, i);
+        UNROLL for (int p = 0; p < n_p; p++) column[p] = COLUMN_NAME(_second)(w + p * panel_bytes, i);
         UNROLL for (int t = 0; t < n_t; t++) {
             vec16 activation = vec16_broadcast(step[n_t + t]);
-            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = vec16_fma(column[p], activation, sum[t][p]);
+            UNROLL for (int p = 0; p < n_p; p++) sum[t][p] = MATMUL_FMA(column[p], activation, sum[t][p]);
         }
     }
     if (i < n) {
         UNROLL for (int p = 0; p < n_p; p++) {
-            vec16 column = LAYOUT_NAME(_column)(w + p * panel_bytes, i);
+            vec16 column = COLUMN_NAME(_column)(w + p * panel_bytes, i);
             UNROLL for (int t = 0; t < n_t; t++)
-                sum[t][p] = vec16_fma(column, vec16_broadcast(step[t]), sum[t][p]);
+                sum[t][p] = MATMUL_FMA(column, vec16_broadcast(step[t]), sum[t][p]);
         }
     }
 
@@ -122,8 +143,8 @@ static tile_function *const LAYOUT_NAME(_tiles)[MATMUL_MAX_TOKENS + 1][MAX_PANEL
 static void LAYOUT_NAME(_group)(float *y, ptrdiff_t ldy, const unsigned char *w, const float *x, int row0, int row1,
                                 int t0, int t1, int n_tiles, int m, int k)
 {
-    const int multiple = LAYOUT_NAME(_k_multiple), widest = token_tile_width(t0, m, MATMUL_MAX_TOKENS);
-    const ptrdiff_t column_bytes = LAYOUT_NAME(_column_bytes);
+    const int multiple = COLUMN_NAME(_k_multiple), widest = token_tile_width(t0, m, MATMUL_MAX_TOKENS);
+    const ptrdiff_t column_bytes = COLUMN_NAME(_column_bytes);
     const ptrdiff_t panel_bytes = (ptrdiff_t)((k + multiple - 1) / multiple * multiple) * column_bytes;
     for (int k0 = 0, k1; k0 < k; k0 = k1) {
         k1 = k - k0 > MATMUL_K_BLOCK ? k0 + MATMUL_K_BLOCK : k;
@@ -157,6 +178,7 @@ static void LAYOUT_NAME(_run)(float *y, ptrdiff_t ldy, const void *w, const void
 {
     ASSUME(row0 >= 0 && row0 % PANEL_ROWS == 0 && row1 % PANEL_ROWS == 0 && m >= 1 && k >= 1);
     (void)scratch;
+    k = (k + MATMUL_STEP - 1) / MATMUL_STEP;
     for (int t0 = 0, t1; t0 < m; t0 = t1) {
         int n_tiles = 0;
         for (t1 = t0; t1 < m && t1 - t0 < TOKEN_GROUP; n_tiles++) t1 += token_tile_width(t1, m, MATMUL_MAX_TOKENS);
@@ -164,15 +186,16 @@ static void LAYOUT_NAME(_run)(float *y, ptrdiff_t ldy, const void *w, const void
     }
 }
 
-const struct panel_kernel JOIN(kernel_, JOIN(MATMUL_LAYOUT, JOIN(_f32_, MATMUL_ISA))) = {
-    .name = STRING(MATMUL_LAYOUT) "_f32_" STRING(MATMUL_ISA),
+const struct panel_kernel JOIN(JOIN(kernel_, MATMUL_LAYOUT), JOIN(JOIN(_, MATMUL_ACTIVATION), JOIN(_, MATMUL_ISA))) = {
+    .name = STRING(MATMUL_LAYOUT) "_" STRING(MATMUL_ACTIVATION) "_" STRING(MATMUL_ISA),
     .needs = MATMUL_NEEDS,
     .layout = &JOIN(layout_, MATMUL_LAYOUT),
     .m_min = 1,
     .m_tile = MATMUL_MAX_TOKENS,
     .exact = true,
-    .x_bytes = token_tiles_bytes,
-    .pack_x = matmul_pack_x,
+    .peak = MATMUL_PEAK,
+    .x_bytes = matmul_x_bytes,
+    .pack_x = MATMUL_PACK_X,
     .scratch_bytes = matmul_scratch_bytes,
     .run = LAYOUT_NAME(_run),
 };

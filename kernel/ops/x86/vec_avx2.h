@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ops/scalar/exp.h"
 
@@ -17,8 +18,9 @@ typedef struct {
     __m256 low, high; /* lanes 0..7 and 8..15 */
 } vec16;
 
-/* Tile sizes of attention for 16 registers, two per vec16. */
-enum { VEC16_TILE_QUERIES = 2, VEC16_TILE_VECTORS = 2, VEC16_TILE_SINGLE = 4 };
+/* Tiles of attention: the most queries, and the most sums, of 16 registers, two per vec16. */
+#define VEC16_TILE_QUERIES 6
+#define VEC16_TILE_SUMS 6
 
 static inline vec16 vec16_make(__m256 low, __m256 high) { return (vec16){low, high}; }
 
@@ -141,6 +143,27 @@ static inline vec16 vec16_load_bf16_second(const uint16_t *p)
     return vec16_make(
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const void *)p), upper)),
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const void *)(p + 16)), upper)));
+}
+
+static inline __m256 vec16_half_bf16(const uint16_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16));
+}
+static inline vec16 vec16_load_bf16(const uint16_t *p)
+{
+    return vec16_make(vec16_half_bf16(p), vec16_half_bf16(p + 8));
+}
+static inline vec16 vec16_load_int8(const int8_t *p)
+{
+    return vec16_make(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p))),
+                      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(p + 8)))));
+}
+static inline vec16 vec16_broadcast_fp16(const void *p)
+{
+    int16_t half;
+    memcpy(&half, p, sizeof half);
+    __m256 all = _mm256_cvtph_ps(_mm_set1_epi16(half));
+    return vec16_make(all, all);
 }
 
 /* Four columns of the rows 0 and 4 from `from` on, one row per half. */

@@ -14,13 +14,15 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ops/scalar/exp.h"
 
 typedef __m512 vec16;
 
-/* Tile sizes of attention for 32 registers: queries x vectors, and vectors of a single query. */
-enum { VEC16_TILE_QUERIES = 4, VEC16_TILE_VECTORS = 4, VEC16_TILE_SINGLE = 8 };
+/* Tiles of attention: the most queries, and the most sums, of 32 registers. */
+#define VEC16_TILE_QUERIES 8
+#define VEC16_TILE_SUMS 24
 
 static inline __mmask16 vec16_first_lanes(int n) { return (__mmask16)((1u << n) - 1u); }
 
@@ -79,6 +81,23 @@ static inline vec16 vec16_load_bf16_first(const uint16_t *p)
 static inline vec16 vec16_load_bf16_second(const uint16_t *p)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
+}
+
+/* Sixteen bfloat16 one after the other, and sixteen signed bytes, as floats. */
+static inline vec16 vec16_load_bf16(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)), 16));
+}
+static inline vec16 vec16_load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+}
+/* The half at p, maybe unaligned, as float in all lanes. */
+static inline vec16 vec16_broadcast_fp16(const void *p)
+{
+    int16_t half;
+    memcpy(&half, p, sizeof half);
+    return _mm512_cvtph_ps(_mm256_set1_epi16(half));
 }
 
 /* Four columns of the rows 0, 4, 8 and 12 from `from` on, one row per quarter. */

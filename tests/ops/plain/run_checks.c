@@ -24,9 +24,14 @@ int main(void)
         const char *missing = missing_feature(v->needs);
         say(v->name, "parity", missing, missing ? NULL : v->check(v));
     }
-    for (const struct panel_kernel *const *list = panel_kernels(); *list; list++) {
+    for (const struct panel_kernel *const *list = tested_kernels(); *list; list++) {
         const struct panel_kernel *k = *list;
         const char *missing = missing_feature(k->needs);
+        say(k->name, "pieces", missing, missing ? NULL : check_pack_x_pieces(k));
+        if (kernel_kind(k) == KERNEL_Q8) {
+            say(k->name, "q8", missing, missing ? NULL : check_q8(k));
+            continue;
+        }
         say(k->name, "parity", missing, missing ? NULL : check_kernel_parity(k));
         say(k->name, "bound", missing, missing ? NULL : check_kernel_bound(k));
         if (k->exact) say(k->name, "independence", missing, missing ? NULL : check_kernel_independence(k));

@@ -1,0 +1,40 @@
+/* Where the fields of blocks lie in layouts <format>_r16, which panel.h draws. Since the fields of a block's struct
+ * follow each other without gaps and a unit keeps their order, everything before a field takes as many bytes as it
+ * does in the file. */
+#ifndef OPS_R16_H
+#define OPS_R16_H
+
+#include <stddef.h>
+
+#include "quant/blocks.h"
+#include "quant/dtype.h"
+
+enum { R16_ROWS = 16, R16_UNIT_BLOCKS = 4, R16_ALIGNMENT = 64 };
+
+/* Blocks of a unit that is not cut short by the end of the row: they cover 128 columns, or 256. */
+static inline int r16_unit_blocks(int elements_per_block) { return elements_per_block == 32 ? R16_UNIT_BLOCKS : 1; }
+
+/* Bytes of a unit of n blocks of 16 rows. */
+static inline size_t r16_unit_bytes(size_t block_bytes, int n_blocks)
+{
+    return (R16_ROWS * (size_t)n_blocks * block_bytes + R16_ALIGNMENT - 1) & ~(size_t)(R16_ALIGNMENT - 1);
+}
+
+/* Bytes of a panel: 16 rows of k columns, k a multiple of the block's elements. */
+static inline size_t r16_panel_bytes(int elements_per_block, size_t block_bytes, int k)
+{
+    int n_blocks = k / elements_per_block, whole = r16_unit_blocks(elements_per_block);
+    return (size_t)(n_blocks / whole) * r16_unit_bytes(block_bytes, whole) +
+           r16_unit_bytes(block_bytes, n_blocks % whole);
+}
+
+/* Byte of a unit of n_blocks at which `field` of block `block` of 16 rows begins. */
+#define R16_FIELD(format, field, n_blocks, block)                            \
+    (R16_ROWS * ((size_t)(n_blocks)*offsetof(struct block_##format, field) + \
+                 (size_t)(block) * sizeof(((struct block_##format *)0)->field)))
+
+/* block = the block number `index` of row `row` (0 .. 15) of a panel with k columns, as the file has it. For formats of
+ * r16.inc. */
+void r16_get_block(enum dtype format, void *block, const void *panel, int row, int index, int k);
+
+#endif

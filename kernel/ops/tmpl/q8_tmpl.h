@@ -1,0 +1,366 @@
+/* Weight products with 8-bit activations over the layouts <format>_r16, written once for all formats. The order of
+ * sums is that of scalar/matmul_q8.c, so the bits are.
+ *
+ * A file of an instruction set includes its vec_q8_<isa>.h, defines MATMUL_ISA, MATMUL_NEEDS, the numbers of tokens
+ * below with the lists Q8_TILES and Q8_FEWS, and includes this file, which makes kernel_<format>_r16_q8_<isa> for every
+ * line of r16.inc.
+ *
+ * Sums of levels times q are exact integers, so only the float steps have an order: in each block of 32 columns one
+ * multiply-add per sub-block with the weights' scale, then one with the activations'. So there are two float steps for
+ * 8 integer steps, which bounds a machine that does one of either at a time to 80 % of its integer peak. One scale of
+ * activations per 128 columns would reach 88 %, and was measured to cost three times the divergence.
+ *
+ * Up to Q8_DIRECT(kind) tokens: the levels go from memory through registers into the products, for at most Q8_FEW tokens at
+ * a time. More: the levels of one unit (2 or 4 KiB) and its scales are written to scratch once and used for up to Q8_CHUNK
+ * tokens, in tiles of up to Q8_TILE_TOKENS whose sums stay in registers. Everything of one unit lies in L1: levels,
+ * scales, activations, totals. */
+#ifndef OPS_TMPL_Q8_TMPL_H
+#define OPS_TMPL_Q8_TMPL_H
+
+#include "ops/assume.h"
+#include "ops/file_kernel.h"
+#include "ops/q8.h"
+#include "ops/r16.h"
+#include "ops/tmpl/q8_formats.h"
+#include "ops/tmpl/unroll.h"
+#include "ops/variants.h"
+
+#define Q8_JOIN_(a, b) a##b
+#define Q8_JOIN(a, b)  Q8_JOIN_(a, b)
+#define Q8_STRING_(a)  #a
+#define Q8_STRING(a)   Q8_STRING_(a)
+
+enum {
+    Q8_CHUNK = 64,                          /* tokens that share decoded levels */
+    Q8_MAX_BLOCKS = 8,                      /* of 32 columns in a unit */
+    Q8_MAX_SUBS = 2 * Q8_MAX_BLOCKS,        /* sub-blocks of 16 columns in a unit */
+    Q8_AT_ONCE = 4,                         /* blocks of activations that are rounded together */
+    Q8_AHEAD = 4096,                        /* bytes between what is multiplied and what is fetched */
+    Q8_BLOCK_BYTES = Q8_GROUPS * Q8_VECTOR, /* levels of one block */
+};
+
+/* A decoded unit, and the running results of one panel. Aligned as the scratch is. */
+struct q8_slab {
+    uint8_t levels[Q8_PLANES * Q8_MAX_BLOCKS * Q8_BLOCK_BYTES];
+    float scale[Q8_MAX_SUBS * Q8_ROWS], offset[Q8_MAX_SUBS * Q8_ROWS];
+    float total[Q8_CHUNK * Q8_ROWS];
+};
+
+/* What the instructions must know of a format: columns per scale, whether there are offsets, the zero point as a power
+ * of two (-1: levels count from zero), the largest level. */
+struct q8_kind {
+    int sub;
+    bool offset;
+    int shift, max;
+};
+
+/* ---- packing ----------------------------------------------------------------------------------------------------- */
+
+static size_t q8_x_bytes(int m, int k) { return q8_rows_at(NULL, m, k).bytes; }
+
+static void q8_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows, int m, int k, int k0, int k1)
+{
+    const struct q8_rows to = q8_rows_at(dst, m, k);
+    for (int t = 0; t < m; t++) {
+        const float *row = x + (rows ? rows[t] : t) * ldx;
+        for (int i = k0, n_blocks; i < k1; i += n_blocks * Q8_BLOCK, row += n_blocks * Q8_BLOCK) {
+            int8_t q[Q8_AT_ONCE * Q8_BLOCK];
+            int32_t half[2 * Q8_AT_ONCE];
+            float scale[Q8_AT_ONCE];
+            n_blocks = (k1 - i) / Q8_BLOCK < Q8_AT_ONCE ? (k1 - i) / Q8_BLOCK : Q8_AT_ONCE;
+            q8_round_blocks(q, half, scale, row, n_blocks);
+            for (int b = 0; b < n_blocks; b++) {
+                const ptrdiff_t at = (ptrdiff_t)(i / Q8_BLOCK + b) * m;
+                memcpy(to.q + (at + t) * Q8_BLOCK, q + b * Q8_BLOCK, Q8_BLOCK);
+                to.scale[at + t] = scale[b];
+                to.half[2 * at + t] = half[2 * b];
+                to.half[2 * at + m + t] = half[2 * b + 1];
+                to.sum[at + t] = half[2 * b] + half[2 * b + 1];
+            }
+        }
+    }
+}
+
+static size_t q8_scratch_bytes(int k)
+{
+    (void)k;
+    return sizeof(struct q8_slab);
+}
+
+/* ---- sub-blocks -------------------------------------------------------------------------------------------------- */
+
+/* Minus the sums of q of sub-block h of a block, of all tokens; a block has `parts` of them. */
+ALWAYS_INLINE const int32_t *q8_zero(const struct q8_rows *x, ptrdiff_t block, int m, int parts, int h)
+{
+    return parts == 1 ? x->sum + block * m : x->half + (2 * block + h) * m;
+}
+
+/* sub += what a sub-block adds to it, whose sums of products are `dot`. */
+ALWAYS_INLINE void q8_add_sub(vec16 *sub, const vec16 *dot, int n_t, const float *scale, const float *offset,
+                              const int32_t *zero, struct q8_kind kind)
+{
+    const vec16 s = vec16_load(scale);
+    UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_fma(dot[t], s, sub[t]);
+    if (!kind.offset) return;
+    const vec16 o = vec16_load(offset);
+    UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_fma(q8_broadcast_count(zero + t), o, sub[t]);
+}
+
+/* total += sub * the scale of each token: a block is complete. */
+ALWAYS_INLINE void q8_add_block(vec16 *total, const vec16 *sub, int n_t, const float *scale)
+{
+    UNROLL for (int t = 0; t < n_t; t++) total[t] = vec16_fma(sub[t], vec16_broadcast(scale[t]), total[t]);
+}
+
+/* ---- many tokens ------------------------------------------------------------------------------------------------- */
+
+/* total += the unit's share, for n_t tokens from t0 on. */
+ALWAYS_INLINE void q8_tile(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block, int n_blocks,
+                           int t0, int n_t, struct q8_kind kind)
+{
+    const int parts = Q8_BLOCK / kind.sub, n = Q8_GROUPS / parts;
+    const uint8_t *levels = slab->levels;
+    const float *scale = slab->scale, *offset = slab->offset;
+    vec16 sum[Q8_TILE_TOKENS];
+    UNROLL for (int t = 0; t < n_t; t++) sum[t] = vec16_load(total + t * Q8_ROWS);
+    for (int end = block + n_blocks; block < end; block++) {
+        const ptrdiff_t at = (ptrdiff_t)block * x->m + t0;
+        vec16 sub[Q8_TILE_TOKENS];
+        UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_broadcast(0.0f);
+        UNROLL for (int h = 0; h < parts; h++) {
+            const int32_t *zero = q8_zero(x, block, x->m, parts, h) + t0;
+            vec16 dot[Q8_TILE_TOKENS];
+            q8_dot_tile(dot, levels + h * n * Q8_VECTOR, n, x->q + at * Q8_BLOCK + h * kind.sub, n_t, zero, kind.shift,
+                        kind.max);
+            q8_add_sub(sub, dot, n_t, scale + h * Q8_ROWS, offset + h * Q8_ROWS, zero, kind);
+        }
+        q8_add_block(sum, sub, n_t, x->scale + at);
+        levels += Q8_BLOCK_BYTES;
+        scale += parts * Q8_ROWS;
+        offset += parts * Q8_ROWS;
+    }
+    UNROLL for (int t = 0; t < n_t; t++) vec16_store(total + t * Q8_ROWS, sum[t]);
+}
+
+typedef void q8_tile_function(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block,
+                              int n_blocks, int t0);
+
+#define Q8_TILE(kind_name, n_t)                                                                                     \
+    static void kind_name##_tile_##n_t(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block, \
+                                       int n_blocks, int t0)                                                        \
+    {                                                                                                               \
+        q8_tile(total, slab, x, block, n_blocks, t0, n_t, kind_name);                                               \
+    }
+
+/* Q8_TILES(X, kind): X(kind, n) for n = 1 .. Q8_TILE_TOKENS, from the file of the instruction set. */
+#define Q8_KIND(name, columns, has_offset, zero_shift, largest)                    \
+    static const struct q8_kind name = {columns, has_offset, zero_shift, largest}; \
+    Q8_TILES(Q8_TILE, name)                                                        \
+    static q8_tile_function *const name##_tiles[Q8_TILE_TOKENS + 1] = {NULL, Q8_TILES(Q8_TILE_NAME, name)};
+#define Q8_TILE_NAME(kind_name, n_t) kind_name##_tile_##n_t,
+
+Q8_KIND(nibbles_less_8, 32, false, 3, 15)
+Q8_KIND(levels_less_16, 32, false, 4, 31)
+Q8_KIND(bytes_less_128, 32, false, 7, 255)
+Q8_KIND(nibbles_offset, 32, true, -1, 15)
+Q8_KIND(five_bits_offset, 32, true, -1, 31)
+Q8_KIND(two_bits_offset, 16, true, -1, 3)
+Q8_KIND(three_bits_less_4, 16, false, 2, 7)
+Q8_KIND(six_bits_less_32, 16, false, 5, 63)
+
+/* Tokens t0 .. t1 of one unit, in tiles of nearly equal width. */
+static void q8_tiles(struct q8_slab *slab, const struct q8_rows *x, int block, int n_blocks, int t0, int t1,
+                     q8_tile_function *const *tiles)
+{
+    const int n = t1 - t0, n_tiles = (n + Q8_TILE_TOKENS - 1) / Q8_TILE_TOKENS;
+    for (int i = 0, t = t0; i < n_tiles; i++) {
+        const int width = n / n_tiles + (i < n % n_tiles);
+        tiles[width](slab->total + (t - t0) * Q8_ROWS, slab, x, block, n_blocks, t);
+        t += width;
+    }
+}
+
+/* ---- the kernels ------------------------------------------------------------------------------------------------- */
+
+ALWAYS_INLINE void q8_fetch(const unsigned char *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
+}
+
+/* Tokens from t on. */
+static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
+{
+    struct q8_rows part = *x;
+    part.q += t * Q8_BLOCK;
+    part.sum += t;
+    part.half += t;
+    part.scale += t;
+    return part;
+}
+
+typedef void q8_few_function(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x);
+
+/* Q8_FEWS(X, id): X(id, n) for n = 1 .. Q8_FEW. */
+#define Q8_FEW_TOKENS(id, n_t)                                                                              \
+    static void id##_few_##n_t(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x) \
+    {                                                                                                       \
+        id##_few(y, ldy, unit, x, n_t);                                                                     \
+    }
+#define Q8_FEW_NAME(id, n_t) id##_few_##n_t,
+
+/* The order in which the groups of a sub-block of 8 are decoded: two that may lie in the same bytes together. */
+ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2 * 4 : i; }
+
+/* FORMAT_KERNEL(format, columns of a unit, its kind) */
+#define FORMAT_KERNEL(id, unit_columns, kind)                                                                          \
+    enum { id##_unit_blocks = (unit_columns) / Q8_BLOCK, id##_subs = Q8_BLOCK / id##_sub };                            \
+    /* total[t] += what block b of the unit, `block` of the row, adds to all n_t tokens. */                            \
+    ALWAYS_INLINE void id##_add_block(vec16 *total, const unsigned char *unit, int n, int b, const struct q8_rows *x,  \
+                                      int block, int n_t, const float *scale, const float *offset)                     \
+    {                                                                                                                  \
+        vec16 sub[Q8_FEW];                                                                                             \
+        UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_broadcast(0.0f);                                           \
+        const int n_groups = Q8_GROUPS / id##_subs;                                                                    \
+        const int8_t *q = x->q + (ptrdiff_t)block * x->m * Q8_BLOCK;                                                   \
+        UNROLL for (int h = 0; h < id##_subs; h++) {                                                                   \
+            const int32_t *zero = q8_zero(x, block, x->m, id##_subs, h);                                               \
+            const int at = (b * id##_subs + h) * Q8_ROWS;                                                              \
+            q8_sum sum[Q8_FEW];                                                                                        \
+            vec16 dot[Q8_FEW];                                                                                         \
+            UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, kind.shift);                              \
+            UNROLL for (int i = 0; i < n_groups; i++) {                                                                \
+                const int g = h * n_groups + q8_order(i, n_groups);                                                    \
+                const q8_bytes w = id##_level(unit, n, b, g);                                                          \
+                UNROLL for (int t = 0; t < n_t; t++)                                                                   \
+                    sum[t] = q8_step(sum[t], w, q + t * Q8_BLOCK + 4 * g, i, kind.max);                                \
+            }                                                                                                          \
+            UNROLL for (int t = 0; t < n_t; t++) dot[t] = q8_end(sum[t], zero + t, kind.shift, n_groups, kind.max);    \
+            q8_add_sub(sub, dot, n_t, scale + at, offset + at, zero, kind);                                            \
+        }                                                                                                              \
+        q8_add_block(total, sub, n_t, x->scale + (ptrdiff_t)block * x->m);                                             \
+    }                                                                                                                  \
+    /* The first n_t tokens of x, at most Q8_FEW, one panel. */                                                        \
+    ALWAYS_INLINE void id##_few(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x, int n_t)  \
+    {                                                                                                                  \
+        float scale[Q8_MAX_SUBS * Q8_ROWS], offset[Q8_MAX_SUBS * Q8_ROWS];                                             \
+        vec16 total[Q8_FEW];                                                                                           \
+        UNROLL for (int t = 0; t < n_t; t++) total[t] = vec16_broadcast(0.0f);                                         \
+        for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
+            n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
+            const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
+            q8_fetch(unit + Q8_AHEAD, bytes);                                                                          \
+            id##_scales(scale, offset, unit, n);                                                                       \
+            if ((unit_columns) == 256) { /* shifts depend on the block, so blocks are unrolled */                      \
+                UNROLL for (int b = 0; b < id##_unit_blocks; b++)                                                      \
+                    id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);                               \
+            } else {                                                                                                   \
+                for (int b = 0; b < n; b++) id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);       \
+            }                                                                                                          \
+            unit += bytes;                                                                                             \
+        }                                                                                                              \
+        UNROLL for (int t = 0; t < n_t; t++) vec16_store(y + t * ldy, total[t]);                                       \
+    }                                                                                                                  \
+    Q8_FEWS(Q8_FEW_TOKENS, id)                                                                                         \
+    static q8_few_function *const id##_fews[Q8_FEW + 1] = {NULL, Q8_FEWS(Q8_FEW_NAME, id)};                            \
+    /* Levels of block b to the slab. */                                                                               \
+    ALWAYS_INLINE void id##_keep(struct q8_slab *slab, const unsigned char *unit, int n, int b)                        \
+    {                                                                                                                  \
+        UNROLL for (int g = 0; g < Q8_GROUPS; g += 2)                                                                  \
+            q8_store_levels(slab->levels + b * Q8_BLOCK_BYTES + g * Q8_VECTOR, id##_level(unit, n, b, g),              \
+                            id##_level(unit, n, b, g + 1), kind.shift, kind.max);                                      \
+    }                                                                                                                  \
+    /* Tokens t0 .. t1, one panel; totals are left in the slab. */                                                     \
+    static void id##_many(struct q8_slab *slab, const unsigned char *unit, const struct q8_rows *x, int t0, int t1)    \
+    {                                                                                                                  \
+        memset(slab->total, 0, (size_t)(t1 - t0) * Q8_ROWS * sizeof(float));                                           \
+        for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
+            n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
+            const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
+            q8_fetch(unit + Q8_AHEAD, bytes);                                                                          \
+            id##_scales(slab->scale, slab->offset, unit, n);                                                           \
+            if ((unit_columns) == 256) {                                                                               \
+                UNROLL for (int b = 0; b < id##_unit_blocks; b++) id##_keep(slab, unit, n, b);                         \
+            } else {                                                                                                   \
+                for (int b = 0; b < n; b++) id##_keep(slab, unit, n, b);                                               \
+            }                                                                                                          \
+            q8_tiles(slab, x, block, n, t0, t1, kind##_tiles);                                                         \
+            unit += bytes;                                                                                             \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void id##_run(float *y, ptrdiff_t ldy, const void *w, const void *packed, int row0, int row1, int m, int k, \
+                         void *scratch)                                                                                \
+    {                                                                                                                  \
+        ASSUME(row0 >= 0 && row0 % Q8_ROWS == 0 && row1 % Q8_ROWS == 0 && m >= 1 && k % Q8_BLOCK == 0);                \
+        const struct q8_rows x = q8_rows_at(packed, m, k);                                                             \
+        const size_t panel_bytes = layout_##id##_r16.packed_bytes(Q8_ROWS, k);                                         \
+        const unsigned char *panel = (const unsigned char *)w + (size_t)(row0 / Q8_ROWS) * panel_bytes;                \
+        struct q8_slab *slab = scratch;                                                                                \
+        for (int row = row0; row < row1; row += Q8_ROWS, panel += panel_bytes) {                                       \
+            if (m <= Q8_DIRECT(kind)) {                                                                                \
+                const int n_parts = (m + Q8_FEW - 1) / Q8_FEW;                                                         \
+                for (int i = 0, t = 0, n; i < n_parts; i++, t += n) {                                                  \
+                    const struct q8_rows part = q8_rows_from(&x, t);                                                   \
+                    n = m / n_parts + (i < m % n_parts);                                                               \
+                    id##_fews[n](y + t * ldy + row, ldy, panel, &part);                                                \
+                }                                                                                                      \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (int t0 = 0, t1; t0 < m; t0 = t1) {                                                                    \
+                t1 = m - t0 < Q8_CHUNK ? m : t0 + Q8_CHUNK;                                                            \
+                id##_many(slab, panel, &x, t0, t1);                                                                    \
+                for (int t = t0; t < t1; t++)                                                                          \
+                    vec16_store(y + t * ldy + row, vec16_load(slab->total + (t - t0) * Q8_ROWS));                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    const struct panel_kernel Q8_JOIN(kernel_##id##_r16_q8_, MATMUL_ISA) = {                                           \
+        .name = #id "_r16_q8_" Q8_STRING(MATMUL_ISA),                                                                  \
+        .needs = MATMUL_NEEDS,                                                                                         \
+        .layout = &layout_##id##_r16,                                                                                  \
+        .m_min = 1,                                                                                                    \
+        .m_tile = Q8_TILE_TOKENS,                                                                                      \
+        .exact = true,                                                                                                 \
+        .peak = PEAK_INT8,                                                                                             \
+        .x_bytes = q8_x_bytes,                                                                                         \
+        .pack_x = q8_pack_x,                                                                                           \
+        .scratch_bytes = q8_scratch_bytes,                                                                             \
+        .run = id##_run,                                                                                               \
+    };
+
+enum {
+    q4_0_sub = 32,
+    q4_1_sub = 32,
+    q5_0_sub = 32,
+    q5_1_sub = 32,
+    q8_0_sub = 32,
+    q2_k_sub = 16,
+    q3_k_sub = 16,
+    q4_k_sub = 32,
+    q5_k_sub = 32,
+    q6_k_sub = 16,
+    iq4_nl_sub = 32,
+    iq4_xs_sub = 32,
+    mxfp4_sub = 32
+};
+
+FORMAT_KERNEL(q4_0, 128, nibbles_less_8)
+FORMAT_KERNEL(q4_1, 128, nibbles_offset)
+FORMAT_KERNEL(q5_0, 128, levels_less_16)
+FORMAT_KERNEL(q5_1, 128, five_bits_offset)
+FORMAT_KERNEL(q8_0, 128, bytes_less_128)
+FORMAT_KERNEL(q2_k, 256, two_bits_offset)
+FORMAT_KERNEL(q3_k, 256, three_bits_less_4)
+FORMAT_KERNEL(q4_k, 256, nibbles_offset)
+FORMAT_KERNEL(q5_k, 256, five_bits_offset)
+FORMAT_KERNEL(q6_k, 256, six_bits_less_32)
+FORMAT_KERNEL(iq4_nl, 128, bytes_less_128)
+FORMAT_KERNEL(iq4_xs, 256, bytes_less_128)
+FORMAT_KERNEL(mxfp4, 128, levels_less_16)
+
+/* The same for blocks in the order of their file. */
+#define R16(id, type, elements)                                                                                      \
+    FILE_KERNEL(id, id##_r16, Q8_JOIN(q8_, MATMUL_ISA), .needs = MATMUL_NEEDS, .m_min = 1, .m_tile = Q8_TILE_TOKENS, \
+                .exact = true, .peak = PEAK_INT8, .x_bytes = q8_x_bytes, .pack_x = q8_pack_x)
+#include "ops/r16.inc"
+
+#endif

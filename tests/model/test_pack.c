@@ -1,0 +1,217 @@
+/* Who packs what, and weights that stay in the file. Every golden model is bound twice, packed and in place, and both
+ * must hold the same numbers. */
+#include "model/pack.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "weights/archive.h"
+
+TestSuite(pack);
+
+/* ---- who packs --------------------------------------------------------------------------------------------------- */
+
+static struct job make_job(struct planned *item, int n, int k, int expert)
+{
+    *item = (struct planned){.role = expert < 0 ? ROLE_Q : ROLE_EXPERT_UP, .layer = 0, .expert = expert};
+    item->rows.dtype = DTYPE_F32;
+    item->rows.n = n;
+    item->rows.k = k;
+    return (struct job){.item = item, .layout = panel_layout_choose(DTYPE_F32, n, k, 0, 0)};
+}
+
+Test(pack, rows_of_a_matrix_are_packed_by_the_thread_that_will_multiply_them)
+{
+    static const int sizes[] = {1, 15, 16, 17, 48, 100, 1000, 151936};
+    struct team team;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int n_threads = 1; n_threads <= 40; n_threads += 3) {
+            struct planned item;
+            const struct job job = make_job(&item, sizes[i], 4, -1);
+            team_init(&team, n_threads);
+            for (int id = 0; id < n_threads; id++) {
+                struct thread t = {.team = &team, .id = id, .n = n_threads};
+                int begin, end;
+                team_range(&t, sizes[i], job.layout->nr, &begin, &end);
+                for (int row = begin; row < end; row += job.layout->nr)
+                    cr_assert_eq(pack_owner(&job, row, n_threads), id, "row %d of %d, %d threads", row, sizes[i],
+                                 n_threads);
+            }
+        }
+}
+
+Test(pack, huge_pages_of_experts_go_round)
+{
+    enum { N = 1024, K = 2048, N_THREADS = 3 }; /* 8 MiB, four pages */
+    struct planned item;
+    struct job job = make_job(&item, N, K, 5);
+    for (uintptr_t first = 0; first < 7; first++) {
+        job.data = (void *)(first * HUGE_PAGE_BYTES); /* is not touched */
+        for (int row = 0; row < N; row += 16) {
+            const size_t page = first + (size_t)row * K * sizeof(float) / HUGE_PAGE_BYTES;
+            cr_assert_eq(pack_owner(&job, row, N_THREADS), (int)(page % N_THREADS));
+        }
+    }
+}
+
+/* ---- in place ---------------------------------------------------------------------------------------------------- */
+
+struct opened {
+    struct archive *archive;
+    struct model model;
+};
+
+static void open_model(struct opened *o, const char *path, unsigned flags, int n_threads)
+{
+    struct failure f = {0};
+    struct team team;
+    const struct bind_options options = {.features = cpu_features(NULL), .layout_flags = flags, .load_weights = true};
+    team_init(&team, n_threads);
+    cr_assert_eq(archive_open(&o->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(model_bind(&o->model, o->archive, &team, &options, &f), SLUICE_OK, "%s", f.text);
+}
+
+static void close_model(struct opened *o)
+{
+    model_free(&o->model);
+    archive_close(&o->archive);
+}
+
+static bool is_packed(const struct model *m, const struct weight *w)
+{
+    const unsigned char *data = w->data;
+    return data >= m->arena.base && data < m->arena.base + m->arena.capacity;
+}
+
+/* Bytes of the weights that are in the file. */
+static uint64_t compare_weights(const struct opened *packed, const struct opened *placed, const struct named_weight *a,
+                                const struct named_weight *b, const size_t strides[2])
+{
+    const int n = a->weight->n, k = a->weight->k;
+    float *row_a = malloc(sizeof(float) * (size_t)k), *row_b = malloc(sizeof(float) * (size_t)k);
+    cr_assert(row_a && row_b && a->count == b->count && b->weight->n == n && b->weight->k == k);
+    cr_expect(is_packed(&packed->model, a->weight));
+    for (int i = 0; i < a->count; i++) {
+        const unsigned char *data_a = a->weight->data, *data_b = b->weight->data;
+        for (int row = 0; row < n; row++) {
+            a->weight->layout->get_row(row_a, data_a + (size_t)i * strides[0], row, k);
+            b->weight->layout->get_row(row_b, data_b + (size_t)i * strides[1], row, k);
+            cr_assert_eq(memcmp(row_a, row_b, sizeof(float) * (size_t)k), 0, "%s %d, row %d", a->name, i, row);
+        }
+    }
+    free(row_a);
+    free(row_b);
+    return is_packed(&placed->model, b->weight) ? 0 : weight_bytes(b->weight) * (uint64_t)a->count;
+}
+
+/* The strides of the bank that a weight of a list belongs to. */
+static size_t stride_of(const struct layer *layer, const struct weight *w)
+{
+    const struct bank *const banks[] = {&layer->gate,    &layer->up,        &layer->down,
+                                        &layer->mla.k_b, &layer->mla.k_b_t, &layer->mla.v_b};
+    for (size_t i = 0; i < sizeof banks / sizeof *banks; i++)
+        if (w == &banks[i]->first) return banks[i]->stride;
+    return 0;
+}
+
+/* Binds a model in both ways; returns how many bytes stay in the file. */
+static uint64_t compare_models(const char *path)
+{
+    struct opened packed, placed;
+    struct named_weight a[WEIGHTS_PER_LAYER], b[WEIGHTS_PER_LAYER];
+    open_model(&packed, path, 0, 2);
+    open_model(&placed, path, PANEL_FILE, 2);
+    const struct model *m = &placed.model;
+    uint64_t in_file = 0;
+    const struct named_weight whole[2][2] = {
+        {{"embedding", ROLE_EMBEDDING, &packed.model.embedding, 1}, {"head", ROLE_HEAD, &packed.model.head, 1}},
+        {{"embedding", ROLE_EMBEDDING, &m->embedding, 1}, {"head", ROLE_HEAD, &m->head, 1}}};
+    for (int i = 0; i < (m->config.tied_embeddings ? 1 : 2); i++)
+        in_file += compare_weights(&packed, &placed, &whole[0][i], &whole[1][i], (const size_t[2]){0, 0});
+    for (int l = 0; l < m->config.n_layers; l++) {
+        model_list_layer(&packed.model.layers[l], a);
+        model_list_layer(&m->layers[l], b);
+        for (int i = 0; i < WEIGHTS_PER_LAYER; i++) {
+            if (!a[i].weight->layout) continue;
+            const size_t strides[2] = {stride_of(&packed.model.layers[l], a[i].weight),
+                                       stride_of(&m->layers[l], b[i].weight)};
+            in_file += compare_weights(&packed, &placed, &a[i], &b[i], strides);
+        }
+    }
+    cr_expect_eq(m->mapped_bytes, in_file, "%s", path);
+    cr_expect_eq(m->file_bytes, packed.model.file_bytes, "%s", path);
+    cr_expect_leq(m->weight_bytes + in_file, packed.model.weight_bytes, "%s", path); /* less padding */
+    if (in_file == 0) cr_expect_eq(m->weight_bytes, packed.model.weight_bytes);
+    cr_expect_eq(packed.model.mapped_bytes, 0u);
+    close_model(&packed);
+    close_model(&placed);
+    return in_file;
+}
+
+static void compare_folder(const char *folder, const char *suffix, int *n_models, int *n_in_place)
+{
+    char path[512];
+    DIR *d = opendir(folder);
+    cr_assert(d, "%s", folder);
+    for (struct dirent *e; (e = readdir(d));) {
+        const size_t n = strlen(e->d_name), n_suffix = strlen(suffix);
+        if (strchr(e->d_name, '.') == e->d_name || n < n_suffix || strcmp(e->d_name + n - n_suffix, suffix) != 0)
+            continue;
+        if (n_suffix == 0 && strchr(e->d_name, '.')) continue; /* a file beside the folders */
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        *n_in_place += compare_models(path) > 0;
+        ++*n_models;
+    }
+    closedir(d);
+}
+
+Test(pack, every_model_has_the_same_weights_packed_and_in_place)
+{
+    int n_models = 0, n_in_place = 0;
+    compare_folder(SLUICE_TEST_DIR "/golden/gguf", ".gguf", &n_models, &n_in_place);
+    cr_expect_geq(n_in_place, n_models * 3 / 4, "%d of %d GGUF files", n_in_place, n_models);
+    compare_folder(SLUICE_TEST_DIR "/golden/models", "", &n_models, &n_in_place);
+    cr_expect(n_models > 60 && n_in_place > 40, "%d of %d", n_in_place, n_models);
+}
+
+Test(pack, a_matrix_of_rounded_numbers_is_packed)
+{
+    struct opened o;
+    struct failure f = {0};
+    struct team team;
+    const struct bind_options options = {.features = cpu_features(NULL),
+                                         .layout_flags = PANEL_FILE,
+                                         .load_weights = true,
+                                         .convert = true,
+                                         .load_as = DTYPE_Q8_0};
+    team_init(&team, 2);
+    cr_assert_eq(archive_open(&o.archive, SLUICE_TEST_DIR "/golden/gguf/llama3-f32.gguf", ARCHIVE_TENSORS, &f),
+                 SLUICE_OK, "%s", f.text);
+    cr_assert_eq(model_bind(&o.model, o.archive, &team, &options, &f), SLUICE_OK, "%s", f.text);
+    cr_expect(is_packed(&o.model, &o.model.layers[0].q));
+    cr_expect_eq((int)o.model.layers[0].q.layout->weight, (int)DTYPE_Q8_0);
+    close_model(&o);
+}
+
+Test(pack, a_model_knows_whether_it_is_exact)
+{
+    for (int exact = 0; exact < 2; exact++) {
+        struct archive *a;
+        struct model m;
+        struct failure f = {0};
+        struct team team;
+        const struct bind_options options = {.features = cpu_features(NULL), .exact = exact};
+        team_init(&team, 1);
+        cr_assert_eq(archive_open(&a, SLUICE_TEST_DIR "/golden/gguf/llama3-f32.gguf", ARCHIVE_TENSORS, &f), SLUICE_OK,
+                     "%s", f.text);
+        cr_assert_eq(model_bind(&m, a, &team, &options, &f), SLUICE_OK, "%s", f.text);
+        cr_expect_eq(m.exact, exact);
+        model_free(&m);
+        archive_close(&a);
+    }
+}
