@@ -14,7 +14,7 @@ enum { N = 2048, HEAD = 128, MAX_QUERIES = 64, ROTATED = 128 };
 struct work {
     float y[N], x[N], w[N], sign[N], cosine[ROTATED / 2], sine[ROTATED / 2];
     float q[MAX_QUERIES * HEAD], out[MAX_QUERIES * HEAD], max[MAX_QUERIES], sum[MAX_QUERIES];
-    float scratch[MAX_QUERIES * ATTENTION_SCORES + ATTENTION_CHUNK * HEAD + 16];
+    float scratch[MAX_QUERIES * (ATTENTION_SCORES + HEAD / 2) + ATTENTION_CHUNK * HEAD + 16];
     float keys[ATTENTION_BLOCK * HEAD], values[ATTENTION_BLOCK * HEAD]; /* or numbers of a smaller type */
     int n_q;
     enum dtype cache_type;
@@ -138,6 +138,7 @@ static void run_attention(void *arg)
                                 .v_head_dim = HEAD,
                                 .position = ATTENTION_BLOCK - 1,
                                 .scale = 0.088f,
+                                .rounds = w->n_q >= ATTENTION_ROUNDS_FROM && w->cache_type != DTYPE_F32,
                                 .scratch = w->scratch,
                                 .out = w->out,
                                 .out_stride = HEAD,

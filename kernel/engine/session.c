@@ -75,7 +75,7 @@ static sluice_status create(sluice_session **out, const sluice_engine *e, sluice
     measure(s, e, o);
     uint64_t available = memory_available();
     size_t needed = s->arena.used;
-    if (s->arena.overflow || (available && needed > available) || !arena_commit(&s->arena, false)) {
+    if (s->arena.overflow || (available && needed > available) || !arena_commit(&s->arena, true)) {
         memory_free(s);
         return fail(f, SLUICE_MEMORY, "a session with a context of %d tokens needs %.1f GB, %.1f GB are available",
                     o->n_context, (double)needed * 1e-9, (double)available * 1e-9);

@@ -168,13 +168,23 @@ struct pass {
     const struct chunk *c;
     struct thread *t;
     int l, group, rows_per_unit, n_units;
+    bool exact;
     struct own own;
 };
 
 /* Rows [first, end) of one session and the query heads of one kv head. */
 struct unit {
     int first, end, kv_head;
+    bool rounds;
 };
+
+/* Whether the rows [first, end), all of a session in this chunk, let attention round: a cache of floats asks for
+ * floats. Counted before rows are divided among threads, on which no result depends. */
+static bool rounds(const struct pass *p, int first, int end)
+{
+    return !p->exact && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
+           (end - first) * p->group >= ATTENTION_ROUNDS_FROM;
+}
 
 /* Unit number `index`: later rows, which see more, first, so that threads finish together. */
 static struct unit unit_at(const struct pass *p, int index)
@@ -188,9 +198,10 @@ static struct unit unit_at(const struct pass *p, int index)
             left -= n;
             continue;
         }
+        const bool may_round = rounds(p, first, end);
         first += left * p->rows_per_unit;
-        return (struct unit){first, end - first < p->rows_per_unit ? end : first + p->rows_per_unit,
-                             index % n_kv_heads};
+        return (struct unit){first, end - first < p->rows_per_unit ? end : first + p->rows_per_unit, index % n_kv_heads,
+                             may_round};
     }
 }
 
@@ -215,18 +226,18 @@ static void rows_of_block(const struct pass *p, const struct unit *u, int start,
     while (*first < *end && first_seen(p, p->c->rows[*end - 1].position) >= start + ATTENTION_BLOCK) --*end;
 }
 
-/* What the block at `start` gives to the rows [first, end). */
-static void attend_block(const struct pass *p, int kv_head, int start, int first, int end, float *out, float *max,
-                         float *sum)
+/* What the block at `start` gives to the rows [first, end) of a unit. */
+static void attend_block(const struct pass *p, const struct unit *u, int start, int first, int end, float *out,
+                         float *max, float *sum)
 {
     const struct mixer *mixer = p->mixer;
     const struct cache_layer *cache = &p->c->rows[first].cache->layers[p->l];
     p->ws->ops.attention(&(struct attention_block){
-        .q = query(p, first, kv_head * p->group),
+        .q = query(p, first, u->kv_head * p->group),
         .q_row = p->ws->ld_q,
         .q_head = query_stride(mixer),
-        .k = cache_keys(cache, kv_head, start),
-        .v = cache_values(cache, kv_head, start),
+        .k = cache_keys(cache, u->kv_head, start),
+        .v = cache_values(cache, u->kv_head, start),
         .v_stride = cache->value_bytes,
         .k_type = cache->type,
         .v_type = cache->type,
@@ -238,6 +249,7 @@ static void attend_block(const struct pass *p, int kv_head, int start, int first
         .window = mixer->window,
         .scale = mixer->scale,
         .softcap = mixer->softcap,
+        .rounds = u->rounds,
         .scratch = p->own.scratch,
         .out = out,
         .out_stride = p->own.ld,
@@ -267,7 +279,7 @@ static void attend(const struct pass *p, const struct unit *u)
          start += ATTENTION_BLOCK) {
         int first, end;
         rows_of_block(p, u, start, &first, &end);
-        attend_block(p, u->kv_head, start, first, end, own->block_out, own->block_max, own->block_sum);
+        attend_block(p, u, start, first, end, own->block_out, own->block_max, own->block_sum);
         for (int i = 0; i < (end - first) * p->group; i++) {
             const int at = (first - u->first) * p->group + i;
             p->ws->ops.attention_merge(own->out + at * own->ld, &own->max[at], &own->sum[at],
@@ -318,7 +330,7 @@ static void attend_split(const struct pass *p)
         rows_of_block(p, &u, block * ATTENTION_BLOCK, &begin, &end);
         const int at = begin * p->group;
         if (begin < end)
-            attend_block(p, u.kv_head, block * ATTENTION_BLOCK, begin, end, out + at * own->ld, max + at, sum + at);
+            attend_block(p, &u, block * ATTENTION_BLOCK, begin, end, out + at * own->ld, max + at, sum + at);
     }
     team_barrier(p->t);
     team_range(p->t, p->c->n_rows * p->mixer->n_heads, 1, &begin, &end);
@@ -364,8 +376,14 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
                    const float *h, struct thread *t)
 {
     const struct mixer *mixer = &layer->config->mixer;
-    struct pass p = {
-        .layer = layer, .mixer = mixer, .ws = ws, .c = c, .t = t, .l = l, .group = mixer->n_heads / mixer->n_kv_heads};
+    struct pass p = {.layer = layer,
+                     .mixer = mixer,
+                     .ws = ws,
+                     .c = c,
+                     .t = t,
+                     .l = l,
+                     .group = mixer->n_heads / mixer->n_kv_heads,
+                     .exact = m->exact};
     int begin, end;
     place(&p.own, mixer, ws->gqa.own + (size_t)t->id * ws->gqa.own_floats);
     divide(&p);
@@ -387,7 +405,7 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
             attend(&p, &u);
         }
     } else {
-        for (int i = begin; i < end; i++) attend(&p, &(struct unit){0, 1, i});
+        for (int i = begin; i < end; i++) attend(&p, &(struct unit){0, 1, i, rounds(&p, 0, 1)});
     }
     if (t->id == 0) account(&p);
     team_barrier(t);

@@ -63,7 +63,7 @@ struct pass {
 /* Heads [head, head_end) of the rows [first, end) of one session. */
 struct piece {
     int first, end, head, head_end;
-    bool expanded;
+    bool expanded, rounds; /* attention_block.rounds */
 };
 
 static struct sizes sizes_of(const struct model *m, const struct mixer *mixer)
@@ -319,6 +319,7 @@ static void attend_latents(const struct pass *p, const struct piece *piece, int 
             .v_head_dim = s->latent,
             .position = rows[skip].position - start,
             .scale = p->mixer->scale,
+            .rounds = piece->rounds,
             .scratch = own->attention,
             .out = own->block_out,
             .out_stride = s->ld_latent,
@@ -388,6 +389,7 @@ static void attend_block(const struct pass *p, const struct piece *piece, int st
             .v_head_dim = p->s.v,
             .position = p->c->rows[i].position - start,
             .scale = p->mixer->scale,
+            .rounds = piece->rounds,
             .scratch = p->own.attention,
             .out = p->own.block_out,
             .out_stride = p->s.ld_v,
@@ -453,6 +455,13 @@ static int parts_of_rows(const struct pass *p, int n_rows, int n_runs)
     return spare <= 1 ? 1 : at_most(spare, most);
 }
 
+/* Whether the rows [first, end) of a run let attention round: a cache of floats asks for floats. */
+static bool rounds(const struct pass *p, int first, int end)
+{
+    return !p->m->exact && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
+           end - first >= ATTENTION_ROUNDS_FROM;
+}
+
 /* Piece number `index`; false: there are fewer. */
 static bool find_piece(const struct pass *p, int index, int n_runs, struct piece *out)
 {
@@ -464,7 +473,8 @@ static bool find_piece(const struct pass *p, int index, int n_runs, struct piece
         const int parts = parts_of_rows(p, end - first, n_runs), rows = (end - first + parts - 1) / parts;
         if (index < n * parts) {
             const int from = at_most(first + index / n * rows, end), head = index % n * step;
-            *out = (struct piece){from, at_most(from + rows, end), head, at_most(head + step, n_heads), expanded};
+            *out = (struct piece){from,     at_most(from + rows, end), head, at_most(head + step, n_heads),
+                                  expanded, rounds(p, first, end)};
             return true;
         }
         index -= n * parts;

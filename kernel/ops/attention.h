@@ -13,6 +13,7 @@
 #ifndef OPS_ATTENTION_H
 #define OPS_ATTENTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ enum {
      * queries would compete for two sets of the nearest cache. */
     ATTENTION_SCORES = ATTENTION_BLOCK + 16,
     ATTENTION_CHUNK = 64, /* positions that are brought to floats at a time, where many queries read them */
+    /* So many queries of consecutive rows are worth `rounds`. Calculated, not measured: a block's keys and values take
+     * as long to become tiles as 4 queries take to be multiplied with floats. */
+    ATTENTION_ROUNDS_FROM = 16,
     Q8_0_ELEMENTS = 32,
     Q8_0_BYTES = 2 + Q8_0_ELEMENTS,
 };
@@ -54,9 +58,13 @@ struct attention_block {
     size_t v_stride;
     enum dtype k_type, v_type;
     int n_rows, group, head_dim, v_head_dim;
-    int position;   /* of row 0, counted from the begin of the block; may lie behind its end */
-    int window;     /* 0: none */
-    float scale;    /* multiplies q.k */
+    int position; /* of row 0, counted from the begin of the block; may lie behind its end */
+    int window;   /* 0: none */
+    float scale;  /* multiplies q.k */
+    /* q, k, v and exp(s - max) may be rounded to bfloat16, and products be added in any order. Instruction sets that
+     * gain nothing do not. Those that do, do it for any number of queries, so that a row's result depends on what it
+     * sees and on this member, but not on the rows beside it. */
+    bool rounds;
     float softcap;  /* > 0: scores become softcap * tanh(s * scale / softcap) before the softmax; 0: off */
     float *scratch; /* [attention_scratch_floats()] */
     /* What the block gives to each query, index i * group + g; not read. exp(s - max) is summed per lane, exp(s - max)
@@ -70,7 +78,8 @@ struct attention_block {
 static inline size_t attention_scratch_floats(int n_queries, int head_dim, int v_head_dim)
 {
     const size_t widest = (size_t)(head_dim > v_head_dim ? head_dim : v_head_dim);
-    return (size_t)n_queries * ATTENTION_SCORES + ATTENTION_CHUNK * ((widest + 15) / 16 * 16) + 16;
+    const size_t rounded_q = ((size_t)head_dim + 31) / 32 * 16;
+    return (size_t)n_queries * (ATTENTION_SCORES + rounded_q) + ATTENTION_CHUNK * ((widest + 31) / 32 * 32) + 16;
 }
 
 /* The positions of the block that row i sees: first <= j < last. */

@@ -8,8 +8,8 @@
  *     byte 0:  w[0][0] w[1][0] ... w[15][0]   w[0][1] w[1][1] ... w[15][1]   ...   w[15][k-1]     next panel
  * and of 16-bit floats in pairs, layout "bf16_r16k2" (k odd: the last partner is zero):
  *     byte 0:  w[0][0] w[0][1] w[1][0] w[1][1] ... w[15][0] w[15][1]   w[0][2] w[0][3] ...
- * Layout "bf16_r16" is the same bytes, for kernels that round activations to bfloat16; only processors with instructions
- * for that have one.
+ * Layout "bf16_r16" is the same bytes, for kernels that round activations to bfloat16: only processors that have
+ * instructions for it use it.
  *
  * Quantised blocks as the file has them, layouts "q4_k_rows" and so on for every line of quant/formats.inc (blocks are
  * drawn in quant/blocks.h). Row r begins at byte r * b * bytes_per_block, b = k / elements_per_block; rows from n up to

@@ -9,6 +9,7 @@
 
 /* The type of an operation is that of the member of struct ops, so a wrong signature does not compile. */
 #define OP(operation, isa, needs) extern __typeof__(*((struct ops *)0)->operation) ops_##operation##_##isa;
+#define TEST_OP(operation, isa, needs) OP(operation, isa, needs)
 #define LAYOUT(name, flags) extern const struct panel_layout layout_##name;
 #define KERNEL(name) extern const struct panel_kernel kernel_##name;
 #define TEST_KERNEL(name) KERNEL(name)

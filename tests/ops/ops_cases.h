@@ -17,6 +17,9 @@ struct op_variant {
 
 /* In attention_cases.c: of every type, and of rows that see different positions. */
 const char *check_attention(const struct op_variant *variant);
+/* Of a variant that makes use of attention_block.rounds: the bits of a plain model of its arithmetic, on tiles if "amx"
+ * is in its name, else in pairs; and a small error. */
+const char *check_attention_rounded(const struct op_variant *variant);
 const char *check_widen(const struct op_variant *variant);
 
 extern const struct op_variant op_variants[];

@@ -11,6 +11,8 @@
  * chunks of positions that were brought to floats before. Code for every width of a tile and every type comes from the
  * switches below; in it n_q, n_p, n_v and type are constants. */
 
+#include "ops/tmpl/attention_load.h"
+
 /* Panels, or vectors of values, beside n_q queries. */
 #define TILE_VECTORS(n_q) ((n_q)*4 <= VEC16_TILE_SUMS ? 4 : (n_q)*2 <= VEC16_TILE_SUMS ? 2 : 1)
 
@@ -22,21 +24,6 @@
 #else
 #error "add a line"
 #endif
-
-/* Sixteen numbers of a type, or levels of Q8_0, from element i on. */
-ALWAYS_INLINE vec16 load_numbers(const void *from, ptrdiff_t i, enum dtype type)
-{
-    if (type == DTYPE_F16) return vec16_load_fp16((const uint16_t *)from + i);
-    if (type == DTYPE_BF16) return vec16_load_bf16((const uint16_t *)from + i);
-    if (type == DTYPE_Q8_0) return vec16_load_int8((const int8_t *)from + i);
-    return vec16_load((const float *)from + i);
-}
-
-/* Where a key panel of Q8_0 has its levels; scales come first. */
-static size_t key_levels(enum dtype type, int head_dim)
-{
-    return type == DTYPE_Q8_0 ? KEY_PANEL * sizeof(uint16_t) * q8_0_blocks(head_dim) : 0;
-}
 
 /* The next tile's keys, into L2; those of Q8_0 are few enough for L1. */
 ALWAYS_INLINE void prefetch_keys(const unsigned char *levels, int d, enum dtype type)
@@ -50,19 +37,11 @@ ALWAYS_INLINE void prefetch_keys(const unsigned char *levels, int d, enum dtype 
 /* Elements of a key that share a scale. */
 ALWAYS_INLINE int key_step(enum dtype type, int head_dim) { return type == DTYPE_Q8_0 ? Q8_0_ELEMENTS : head_dim; }
 
-/* Sixteen elements of a row, from element i on, a multiple of 16. The row may end among them. */
-ALWAYS_INLINE vec16 load_row(const unsigned char *row, int i, enum dtype type)
-{
-    if (type != DTYPE_Q8_0) return load_numbers(row, i, type);
-    row += i / Q8_0_ELEMENTS * Q8_0_BYTES;
-    return vec16_mul(load_numbers(row + 2, i % Q8_0_ELEMENTS, type), vec16_broadcast_fp16(row));
-}
-
 /* The queries q0 .. of a block and what belongs to them. */
 struct query_tile {
     const float *q[VEC16_TILE_QUERIES];
-    float *scores, *out; /* of the first; others ATTENTION_SCORES and out_stride further */
-    int first, last;     /* what at least one of them sees */
+    float *scores, *out;     /* of the first; others ATTENTION_SCORES and out_stride further */
+    int first, last;         /* what at least one of them sees */
     int all_first, all_last; /* what all see; all_first >= all_last: nothing */
 };
 
@@ -98,30 +77,30 @@ ALWAYS_INLINE void score_tile(const struct attention_block *b, const float *cons
     const size_t panel = key_panel_bytes(type, b->head_dim);
     const unsigned char *levels = k + key_levels(type, b->head_dim);
     const int step = key_step(type, b->head_dim);
-    UNROLL for (int i = 0; i < n_q; i++)
-        UNROLL for (int p = 0; p < n_p; p++) dot[i][p] = vec16_broadcast(0.0f);
+    UNROLL for (int i = 0; i < n_q; i++) UNROLL for (int p = 0; p < n_p; p++) dot[i][p] = vec16_broadcast(0.0f);
     for (int d0 = 0; d0 < b->head_dim; d0 += step) {
         const int end = type == DTYPE_Q8_0 && b->head_dim - d0 > step ? d0 + step : b->head_dim;
         if (type == DTYPE_Q8_0)
-            UNROLL for (int p = 0; p < n_p; p++)
-                scale[p] = load_numbers(k + (size_t)p * panel, d0 / Q8_0_ELEMENTS * KEY_PANEL, DTYPE_F16);
+            UNROLL for (int p = 0; p < n_p; p++) scale[p] =
+                load_numbers(k + (size_t)p * panel, d0 / Q8_0_ELEMENTS * KEY_PANEL, DTYPE_F16);
         for (int d = d0; d < end; d++) {
             vec16 keys[4];
-            UNROLL for (int p = 0; p < n_p; p++) {
+            UNROLL for (int p = 0; p < n_p; p++)
+            {
                 keys[p] = load_numbers(levels + (size_t)p * panel, (ptrdiff_t)d * KEY_PANEL, type);
                 if (type == DTYPE_Q8_0) keys[p] = vec16_mul(keys[p], scale[p]);
                 prefetch_keys(levels + (size_t)(p + n_p) * panel, d, type);
             }
-            UNROLL for (int i = 0; i < n_q; i++) {
+            UNROLL for (int i = 0; i < n_q; i++)
+            {
                 vec16 element = vec16_broadcast(q[i][d]);
                 UNROLL for (int p = 0; p < n_p; p++) dot[i][p] = vec16_fma(element, keys[p], dot[i][p]);
             }
         }
     }
     vec16 factor = vec16_broadcast(b->scale);
-    UNROLL for (int i = 0; i < n_q; i++)
-        UNROLL for (int p = 0; p < n_p; p++)
-            vec16_store(scores + i * ATTENTION_SCORES + p * KEY_PANEL, vec16_mul(dot[i][p], factor));
+    UNROLL for (int i = 0; i < n_q; i++) UNROLL for (int p = 0; p < n_p; p++)
+        vec16_store(scores + i * ATTENTION_SCORES + p * KEY_PANEL, vec16_mul(dot[i][p], factor));
 }
 
 /* Scores of a tile and the panels [p0, p1) that it sees something of; k: panel p0, of `type`. */
@@ -140,15 +119,17 @@ ALWAYS_INLINE void score_panels(const struct attention_block *b, const struct qu
 }
 
 /* One function per type, so that each is optimised by itself. */
-#define SCORE_CASE(n) \
-    case n: score_panels(b, t, k, p0, p1, n, SCORE_TYPE); break;
-#define SCORE_FUNCTION(name)                                                                                       \
-    static void name(const struct attention_block *b, const struct query_tile *t, const unsigned char *k, int p0,  \
-                     int p1, int n_q)                                                                              \
-    {                                                                                                              \
-        switch (n_q) {                                                                                             \
-            TILE_CASES(SCORE_CASE)                                                                                 \
-        }                                                                                                          \
+#define SCORE_CASE(n)                                 \
+    case n:                                           \
+        score_panels(b, t, k, p0, p1, n, SCORE_TYPE); \
+        break;
+#define SCORE_FUNCTION(name)                                                                                      \
+    static void name(const struct attention_block *b, const struct query_tile *t, const unsigned char *k, int p0, \
+                     int p1, int n_q)                                                                             \
+    {                                                                                                             \
+        switch (n_q) {                                                                                            \
+            TILE_CASES(SCORE_CASE)                                                                                \
+        }                                                                                                         \
     }
 #define SCORE_TYPE DTYPE_F32
 SCORE_FUNCTION(score_f32)
@@ -269,20 +250,21 @@ ALWAYS_INLINE void value_tile(const struct value_range *r, int d, int n_q, int n
     float *out = r->out + d;
     const float *weight = r->weight;
     const unsigned char *v = r->v;
-    UNROLL for (int i = 0; i < n_q; i++)
-        UNROLL for (int k = 0; k < n_v; k++) sum[i][k] = vec16_load(out + i * r->out_stride + k * OPS_LANES);
+    UNROLL for (int i = 0; i < n_q; i++) UNROLL for (int k = 0; k < n_v; k++) sum[i][k] =
+        vec16_load(out + i * r->out_stride + k * OPS_LANES);
     for (int j = r->j0; j < r->j1; j++, v += r->stride) {
         vec16 value[8];
         if (d == 0 && n_v < 8) /* the hardware does not see that the rest of the row will be needed */
             for (size_t k = 0; k < r->ahead; k += 64) __builtin_prefetch(v + ROWS_AHEAD * r->stride + k, 0, 2);
         UNROLL for (int k = 0; k < n_v; k++) value[k] = load_row(v, d + k * OPS_LANES, type);
-        UNROLL for (int i = 0; i < n_q; i++) {
+        UNROLL for (int i = 0; i < n_q; i++)
+        {
             vec16 e = vec16_broadcast(weight[i * ATTENTION_SCORES + j]);
             UNROLL for (int k = 0; k < n_v; k++) sum[i][k] = vec16_fma(e, value[k], sum[i][k]);
         }
     }
-    UNROLL for (int i = 0; i < n_q; i++)
-        UNROLL for (int k = 0; k < n_v; k++) vec16_store(out + i * r->out_stride + k * OPS_LANES, sum[i][k]);
+    UNROLL for (int i = 0; i < n_q; i++) UNROLL for (int k = 0; k < n_v; k++)
+        vec16_store(out + i * r->out_stride + k * OPS_LANES, sum[i][k]);
 }
 
 ALWAYS_INLINE void value_vectors(const struct value_range *r, int n_q, enum dtype type)
@@ -295,8 +277,10 @@ ALWAYS_INLINE void value_vectors(const struct value_range *r, int n_q, enum dtyp
     for (; d < r->v_head_dim; d += OPS_LANES) value_tile(r, d, n_q, 1, type);
 }
 
-#define VALUE_CASE(n) \
-    case n: value_vectors(r, n, VALUE_TYPE); break;
+#define VALUE_CASE(n)                    \
+    case n:                              \
+        value_vectors(r, n, VALUE_TYPE); \
+        break;
 #define VALUE_FUNCTION(name)                               \
     static void name(const struct value_range *r, int n_q) \
     {                                                      \

@@ -10,10 +10,10 @@
  * 8 integer steps, which bounds a machine that does one of either at a time to 80 % of its integer peak. One scale of
  * activations per 128 columns would reach 88 %, and was measured to cost three times the divergence.
  *
- * Up to Q8_DIRECT(kind) tokens: the levels go from memory through registers into the products, for at most Q8_FEW tokens at
- * a time. More: the levels of one unit (2 or 4 KiB) and its scales are written to scratch once and used for up to Q8_CHUNK
- * tokens, in tiles of up to Q8_TILE_TOKENS whose sums stay in registers. Everything of one unit lies in L1: levels,
- * scales, activations, totals. */
+ * Up to Q8_DIRECT(kind) tokens: the levels go from memory through registers into the products, for at most Q8_FEW
+ * tokens at a time. More: the levels of one unit (2 or 4 KiB) and its scales are written to scratch once and used for
+ * up to Q8_CHUNK tokens, in tiles of up to Q8_TILE_TOKENS whose sums stay in registers. Everything of one unit lies in
+ * L1: levels, scales, activations, totals. */
 #ifndef OPS_TMPL_Q8_TMPL_H
 #define OPS_TMPL_Q8_TMPL_H
 
