@@ -168,7 +168,7 @@ struct pass {
     const struct chunk *c;
     struct thread *t;
     int l, group, rows_per_unit, n_units;
-    bool exact;
+    bool may_round;
     struct own own;
 };
 
@@ -182,7 +182,7 @@ struct unit {
  * floats. Counted before rows are divided among threads, on which no result depends. */
 static bool rounds(const struct pass *p, int first, int end)
 {
-    return !p->exact && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
+    return p->may_round && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
            (end - first) * p->group >= ATTENTION_ROUNDS_FROM;
 }
 
@@ -198,10 +198,10 @@ static struct unit unit_at(const struct pass *p, int index)
             left -= n;
             continue;
         }
-        const bool may_round = rounds(p, first, end);
+        const bool all_round = rounds(p, first, end);
         first += left * p->rows_per_unit;
         return (struct unit){first, end - first < p->rows_per_unit ? end : first + p->rows_per_unit, index % n_kv_heads,
-                             may_round};
+                             all_round};
     }
 }
 
@@ -383,7 +383,7 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
                      .t = t,
                      .l = l,
                      .group = mixer->n_heads / mixer->n_kv_heads,
-                     .exact = m->exact};
+                     .may_round = m->attention_rounds};
     int begin, end;
     place(&p.own, mixer, ws->gqa.own + (size_t)t->id * ws->gqa.own_floats);
     divide(&p);

@@ -458,7 +458,7 @@ static int parts_of_rows(const struct pass *p, int n_rows, int n_runs)
 /* Whether the rows [first, end) of a run let attention round: a cache of floats asks for floats. */
 static bool rounds(const struct pass *p, int first, int end)
 {
-    return !p->m->exact && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
+    return p->m->attention_rounds && p->c->rows[first].cache->layers[p->l].type != DTYPE_F32 &&
            end - first >= ATTENTION_ROUNDS_FROM;
 }
 

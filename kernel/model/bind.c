@@ -394,7 +394,8 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,
                          struct failure *f)
 {
-    *m = (struct model){.features = o->features, .exact = o->exact};
+    *m = (struct model){
+        .features = o->features, .exact = o->exact, .attention_rounds = !o->exact && !(o->layout_flags & PANEL_FLOAT)};
     struct binder b = {.model = m, .archive = a, .options = o, .failure = f};
     sluice_status s = config_read(&m->config, &m->generation, a, f);
     if (s) return s;

@@ -79,6 +79,7 @@ struct model {
     const float *final_norm;
     uint64_t features;       /* CPU features that kernels may use */
     bool exact;              /* a row's result must not depend on how many rows come with it */
+    bool attention_rounds;   /* attention of many rows may round (attention_block.rounds); not of exact models */
     struct arena arena;      /* all weights that are packed */
     uint64_t n_parameters, n_active_parameters, file_bytes;
     uint64_t weight_bytes;   /* packed, in the arena */

@@ -372,6 +372,34 @@ static void prefill_end(struct tiny *t, const float *h, int n, int step, int n_t
     tiny_stop(t);
 }
 
+/* Where attention may round, which it does on some machines only, bits depend on the length of a pass, but not on the
+ * number of threads that share it. */
+Test(attention, rounds_alike_for_any_number_of_threads)
+{
+    enum { N = ATTENTION_BLOCK + 40, N_HEADS = 6, DIM = 40 };
+    static float first[N * WIDE], other[N * WIDE];
+    struct tiny t;
+    tiny_make(&t, WIDE);
+    t.model.attention_rounds = true;
+    t.cache_type = DTYPE_F16;
+    t.config.mixer = (struct mixer){
+        .n_heads = N_HEADS, .n_kv_heads = 2, .head_dim = DIM, .v_head_dim = DIM, .scale = 0.2f, .window = 530};
+    const float *h = tiny_random(&t, N * WIDE, 5);
+    t.layer.q = tiny_weight(&t, N_HEADS * DIM, WIDE, tiny_random(&t, N_HEADS * DIM * WIDE, 1));
+    t.layer.k = tiny_weight(&t, 2 * DIM, WIDE, tiny_random(&t, 2 * DIM * WIDE, 2));
+    t.layer.v = tiny_weight(&t, 2 * DIM, WIDE, tiny_random(&t, 2 * DIM * WIDE, 3));
+    t.layer.o = tiny_weight(&t, WIDE, N_HEADS * DIM, tiny_random(&t, WIDE * N_HEADS * DIM, 4));
+    for (int step = 1; step <= 9; step += 4) {
+        prefill_end(&t, h, N, step, 1, first);
+        for (int n_threads = 2; n_threads <= 5; n_threads++) {
+            prefill_end(&t, h, N, step, n_threads, other);
+            cr_assert_eq(first_difference(first, other, N * WIDE), -1, "passes of %d rows, %d threads", step,
+                         n_threads);
+        }
+    }
+    tiny_free(&t);
+}
+
 /* As much as the type of the cache rounds, and the same bits however a prompt is cut. */
 Test(attention, keys_and_values_of_every_type)
 {

@@ -257,7 +257,7 @@ static const char *check_exact(const struct op_variant *v, const struct shape *s
 
 const char *check_attention(const struct op_variant *v) { return check_shapes(v, check_exact); }
 
-/* ---- with numbers rounded to bfloat16 ------------------------------------------------------------------------------ */
+/* ---- with numbers rounded to bfloat16 ---------------------------------------------------------------------------- */
 
 static float rounded(float f) { return bf16_to_float(float_to_bf16(f)); }
 

@@ -1,5 +1,5 @@
-/* Attention with numbers rounded to bfloat16, for blocks that allow it (attention_block.rounds); others go to the floats
- * of AVX-512. A file of an instruction set defines ATTENTION_NAME, includes this, and then says how tiles are
+/* Attention with numbers rounded to bfloat16, for blocks that allow it (attention_block.rounds); others go to floats
+ * on AVX-512. A file of an instruction set defines ATTENTION_NAME, includes this, and then says how tiles are
  * multiplied: multiply, begin_products, end_products. Tiles are those of tile.h, whoever multiplies them.
  *
  *   1. q becomes bfloat16, [query][head_dim], filled up with zeros to steps of 32.
@@ -203,7 +203,8 @@ struct product {
 };
 
 static void multiply(const struct product *p);
-/* Called before products of n[0] and n[1] queries; `now`: of the call before, or zeros. After the last: end_products. */
+/* Called before products of n[0] and n[1] queries; `now`: those of the call before, or
+ * zeros. After the last: end_products. */
 static void begin_products(int now[2], const int n[2]);
 static void end_products(void);
 
