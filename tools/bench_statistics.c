@@ -38,6 +38,7 @@ void bench_work_add(struct bench_work *w, const sluice_session_stats *s, bool pr
     w->experts_read += (double)s->experts_read;
     w->expert_rows += (double)s->experts_read; /* one row each */
     w->wait_seconds += s->decode_wait_seconds;
+    for (int i = 0; i < SLUICE_N_PEAKS; i++) w->operations[i] += (double)s->decode_operations[i];
     if (!prefill) return;
     w->seconds += s->prefill_seconds;
     w->bytes += (double)s->prefill_bytes;

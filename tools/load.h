@@ -10,7 +10,7 @@
 #include "input.h"
 #include "sluice/sluice.h"
 
-enum { LOAD_CHUNK = 2048, LOAD_MAX_THREADS = 256, LOAD_MAX_CHUNK = 65536, LOAD_MAX_CONTEXT = 16 << 20 };
+enum { LOAD_CHUNK = 2048, LOAD_MAX_THREADS = 256, LOAD_MAX_CHUNK = 8192, LOAD_MAX_CONTEXT = 16 << 20 };
 
 /* What the options say about how a model is loaded and run (the rows OPTION_ROW_... of commands.h). */
 struct load_options {

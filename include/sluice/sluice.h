@@ -72,15 +72,18 @@ enum sluice_open_flags {
     SLUICE_OPEN_TOKENIZER_ONLY = 2, /* only the tokenizer files are needed */
     SLUICE_OPEN_BLAS = 4,           /* f32 weights stay row-major and large products go through OpenBLAS */
     /* The same bits for a token whatever comes with it: prefill and decode, any chunks, any batch. Without it models
-     * with latent attention or recurrent layers, and machines with matrix units, choose the form of a product by the
-     * number of rows; all others are exact anyway. Not with SLUICE_OPEN_BLAS. */
+     * with latent attention or recurrent layers choose the form of a layer by the number of rows, and processors with
+     * BF16 or matrix instructions that of attention or of a product; everything else is exact anyway. Not with
+     * SLUICE_OPEN_BLAS. */
     SLUICE_OPEN_EXACT = 8,
     /* Matrices are read where they lie in the mapped file: opening is quick and needs little memory, running is
      * slower. Those that the file stores in another order, or with rows that fill no panel, are still packed. The
-     * files must not change while the engine is open. Not together with load_as. */
+     * files must not change while the engine is open. BF16 matrices in place meet float activations. Not together with
+     * load_as. */
     SLUICE_OPEN_NO_REPACK = 16,
-    /* Products with quantised weights round their inputs to 8 bits unless this is set: slower, and the reference for
-     * what that rounding costs. */
+    /* Products with quantised weights round their inputs to 8 bits, and those with BF16 weights, and attention of many
+     * tokens, to bfloat16 where the CPU multiplies that, unless this is set: slower, and the reference for what that
+     * rounding costs. */
     SLUICE_OPEN_FLOAT = 32,
 };
 
@@ -108,7 +111,7 @@ SLUICE_API void sluice_engine_close(sluice_engine **engine); /* after all its se
 
 typedef struct sluice_session_options {
     int n_context; /* positions to reserve; 0: min(the model's context, 4096). At most the model's context */
-    int n_chunk;   /* most tokens per pass in prefill; 0: 2048 */
+    int n_chunk;   /* most tokens per pass in prefill, at most 8192; 0: 2048 */
     /* How keys and values are kept: "f32", "f16", "bf16" or "q8_0" (8 bits and a scale per 32). NULL: as the weights
      * suggest, f32 for F32, bf16 for BF16, else f16. */
     const char *cache_type;
@@ -126,7 +129,8 @@ SLUICE_API void sluice_session_free(sluice_session **session);
 SLUICE_API sluice_status sluice_session_prefill(sluice_session *session, const int32_t *tokens, size_t n);
 SLUICE_API sluice_status sluice_session_decode(sluice_session *session, int32_t token);
 /* Appends tokens[i] to sessions[i], all in one pass: continuous batching. The sessions are distinct and of one
- * engine; n <= the smallest n_chunk. All succeed or none changes. The same results as one by one. */
+ * engine; n <= the smallest n_chunk. All succeed or none changes. The same results as one by one, as far as
+ * SLUICE_OPEN_EXACT says. */
 SLUICE_API sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t *tokens, size_t n);
 /* Keeps the first n_keep tokens (at most the length). Logits are invalid until the next append. Recurrent layers
  * cannot go back step by step: the next append first computes again what lies between the last of a few checkpoints
@@ -260,8 +264,8 @@ typedef struct sluice_session_stats { /* since creation or sluice_session_reset_
     uint64_t experts_read;    /* in decode: experts read, summed over layers and passes */
     uint64_t prefill_experts_read; /* the same in prefill */
     uint64_t prefill_expert_rows;  /* in prefill: rows that met an expert, summed over layers, passes and experts */
-    /* In prefill: multiplications and additions of weight products, by the kind of arithmetic that does them. */
-    uint64_t prefill_operations[SLUICE_N_PEAKS];
+    /* Multiplications and additions of weight products, by the kind of arithmetic that does them. */
+    uint64_t prefill_operations[SLUICE_N_PEAKS], decode_operations[SLUICE_N_PEAKS];
     double decode_wait_seconds, prefill_wait_seconds; /* at barriers, summed over threads */
 } sluice_session_stats;
 SLUICE_API void sluice_session_get_stats(const sluice_session *session, sluice_session_stats *out);

@@ -134,9 +134,9 @@ static void count_pass(sluice_session *s, int n_rows, bool is_decode, double sec
     *(is_decode ? &stats->decode_bytes : &stats->prefill_bytes) += ws->bytes_read;
     *(is_decode ? &stats->decode_passes : &stats->prefill_passes) += 1;
     *(is_decode ? &stats->experts_read : &stats->prefill_experts_read) += ws->experts_read;
-    if (is_decode) return;
-    stats->prefill_expert_rows += ws->expert_rows;
-    for (int i = 0; i < N_PEAKS; i++) stats->prefill_operations[i] += ws->operations[i];
+    for (int i = 0; i < N_PEAKS; i++)
+        (is_decode ? stats->decode_operations : stats->prefill_operations)[i] += ws->operations[i];
+    if (!is_decode) stats->prefill_expert_rows += ws->expert_rows;
 }
 
 /* One pass over the prepared rows with the workspace of `s`. Counts it for `s`. */

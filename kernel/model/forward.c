@@ -211,15 +211,18 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
     }
 }
 
-/* Thread 0 asks once per layer whether to go on and everybody obeys after the layer, whose barriers lie between: so all
- * leave at the same layer. Two places in turn, because thread 0 may ask for the next layer while others still read. */
-static void ask_whether_cancelled(struct workspace *ws, const struct chunk *c, int l, struct thread *t)
+enum half { MIXER, FEED_FORWARD };
+
+/* Thread 0 asks before each half of a layer whether to go on and everybody obeys after the half, whose barriers lie
+ * between: so all leave at the same place. One answer per half, because thread 0 may ask for the next half while others
+ * still read. */
+static void ask_whether_cancelled(struct workspace *ws, const struct chunk *c, enum half half, struct thread *t)
 {
     if (t->id != 0) return;
     bool cancelled = false;
     for (int i = 0; i < c->n_rows; i++)
         cancelled |= c->rows[i].cancel && atomic_load_explicit(c->rows[i].cancel, memory_order_relaxed);
-    ws->cancelled[l % 2] = cancelled;
+    ws->cancelled[half] = cancelled;
 }
 
 void forward(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
@@ -229,17 +232,18 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const float *h;
-        ask_whether_cancelled(ws, c, l, t);
-
+        ask_whether_cancelled(ws, c, MIXER, t);
         h = norm(m, layer->mixer_norm, ws, c, t);
         mix_tokens(m, layer, l, ws, c, h, t); /* x += attention(h)                                */
+        if (ws->cancelled[MIXER]) return;
 
+        ask_whether_cancelled(ws, c, FEED_FORWARD, t);
         h = norm(m, layer->ffn_norm, ws, c, t);
         feed_forward(m, layer, l, ws, c, h, t); /* x += mlp(h), or x += sum over experts p_e E_e(h) */
         scale_layer(m, layer, ws, c, t);
 
         observe(c, t, SEE_HIDDEN, l, ws->x, ws->ld_hidden, m->config.hidden_size);
-        if (ws->cancelled[l % 2]) return;
+        if (ws->cancelled[FEED_FORWARD]) return;
     }
 
     compute_logits(m, ws, c, t);

@@ -128,7 +128,7 @@ struct workspace {
     struct ops ops;
 
     /* Filled by a pass. */
-    bool cancelled[2];                  /* one is true: the pass stopped after a layer; see forward.c */
+    bool cancelled[2];                  /* one is true: the pass stopped after that half of a layer */
     atomic_bool not_finite;             /* a logit is NaN or infinite */
     uint64_t bytes_read;                /* weights and cache, each matrix once */
     uint64_t experts_read, expert_rows; /* rows: counted once for each expert that they meet */

@@ -220,6 +220,36 @@ Test(session, cancel_ends_a_pass_and_leaves_the_timeline)
     golden_close(&g);
 }
 
+struct canceller {
+    sluice_session *session;
+    int attended, fed; /* layers */
+};
+
+static void cancel_in_the_first_mixer(void *context, sluice_observation what, int layer, size_t first, size_t n_rows,
+                                      size_t width, const void *data)
+{
+    struct canceller *c = context;
+    (void)layer, (void)first, (void)n_rows, (void)width, (void)data;
+    if (what == SLUICE_SEE_FFN) c->fed++;
+    if (what == SLUICE_SEE_ATTENTION && c->attended++ == 0) sluice_session_cancel(c->session);
+}
+
+/* A pass may be seconds long: it stops within the layer. */
+Test(session, cancel_is_obeyed_in_the_middle_of_a_pass)
+{
+    struct golden g;
+    golden_open(&g, cases[0], 2, 0);
+    cr_assert_gt(g.info.n_layers, 1);
+    struct canceller c = {new_session(g.engine, 0, 0), 0, 0};
+    sluice_observer observer = {1u << SLUICE_SEE_ATTENTION | 1u << SLUICE_SEE_FFN, cancel_in_the_first_mixer, &c};
+    cr_assert_eq(sluice_session_observe(c.session, &observer), SLUICE_OK);
+    cr_expect_eq(sluice_session_prefill(c.session, g.tokens, 10), SLUICE_CANCELLED);
+    cr_expect_eq(c.attended, 1, "%d layers attended", c.attended);
+    cr_expect_eq(c.fed, 1, "the half that had begun is finished");
+    sluice_session_free(&c.session);
+    golden_close(&g);
+}
+
 Test(session, cancelling_any_session_of_a_shared_pass_ends_it_for_all)
 {
     struct golden g;

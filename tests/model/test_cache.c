@@ -401,6 +401,7 @@ static float read_key(const struct cache_layer *layer, int kv_head, int position
 static void expect_rounded(enum dtype type, float got, float wanted, double largest)
 {
     const double x = fabs((double)wanted);
+    /* of q8_0: half a step of largest / 127, whose scale is a half, so within 1/2048 */
     const double step = type == DTYPE_F32    ? 0
                         : type == DTYPE_F16  ? x * 0x1p-11 + 0x1p-25
                         : type == DTYPE_BF16 ? x * 0x1p-8

@@ -140,6 +140,29 @@ static void make_experts(struct tiny *t, int top_k)
     t->layer.down = tiny_bank(t, EXPERTS, HIDDEN, N, down[0][0], NULL);
 }
 
+/* All three experts weigh a third; the sum has one order whatever the threads and rows, that of the ids. */
+Test(ffn, experts_are_added_in_ascending_order)
+{
+    struct tiny t;
+    struct ops ops;
+    const float h[HIDDEN] = {0.7f, -1.3f, 2.1f, 0.37f, 1.1f, 0.9f, -0.6f, 3.3f}, third = 1.0f / 3;
+    float out[HIDDEN], act[N];
+    bool matters = false;
+    ops_init(&ops, 0);
+    ops.silu_mul(act, h, h + N, N);
+    make_experts(&t, EXPERTS);
+    run_rows(&t, run_experts, h, 1, out);
+    for (int i = 0; i < N; i++) {
+        const float one = act[i], ten = 10 * act[i], hundred = 100 * act[i];
+        const float up = fmaf(third, hundred, fmaf(third, ten, third * one));
+        const float down = fmaf(third, one, fmaf(third, ten, third * hundred));
+        cr_expect_eq(out[i], up, "[%d]: %.9g, expected %.9g", i, (double)out[i], (double)up);
+        matters |= up != down;
+    }
+    cr_expect(matters, "numbers that tell one order from the other");
+    tiny_free(&t);
+}
+
 /* (1, .5) gives 1.268694, (8, -9) -41.999719, (-3, 2) -0.054214, (.5, -1) 0: here with all of gate and half of up from
  * the biases of expert 1, whose sum gets its own bias before it is weighed 3/4; expert 0 weighs 1/4. */
 Test(ffn, clamped_experts_with_biases)

@@ -36,6 +36,7 @@ enum {
     Q8_MAX_SUBS = 2 * Q8_MAX_BLOCKS,        /* sub-blocks of 16 columns in a unit */
     Q8_AT_ONCE = 4,                         /* blocks of activations that are rounded together */
     Q8_AHEAD = 4096,                        /* bytes between what is multiplied and what is fetched */
+    Q8_FAR_AHEAD = 8192,                    /* the same for one token, to L2 */
     Q8_BLOCK_BYTES = Q8_GROUPS * Q8_VECTOR, /* levels of one block */
 };
 
@@ -182,10 +183,18 @@ static void q8_tiles(struct q8_slab *slab, const struct q8_rows *x, int block, i
 
 /* ---- the kernels ------------------------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void q8_fetch(const unsigned char *from, size_t bytes)
+/* Fetches part b of n of what lies `ahead` bytes behind a unit. */
+ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes, int b, int n, int ahead)
 {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
+    const size_t lines = bytes / 64, end = lines * (size_t)(b + 1) / (size_t)n;
+    for (size_t i = lines * (size_t)b / (size_t)n; i < end; i++)
+        __builtin_prefetch(unit + ahead + i * 64, 0, ahead == Q8_AHEAD ? 3 : 2);
 }
+
+/* Whether one token needs help: the processor's own prefetching follows most formats better (Q4_K 32 GB/s without, 29
+ * with), and loses its way where scales or high bits lie far from the levels (Q6_K 11 without, 19 with; Q3_K 12 and
+ * 25). Several tokens read too slowly for it. */
+ALWAYS_INLINE bool q8_scattered(struct q8_kind kind) { return kind.sub != Q8_BLOCK; }
 
 /* Tokens from t on. */
 static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
@@ -248,11 +257,13 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            q8_fetch(unit + Q8_AHEAD, bytes);                                                                          \
+            if (n_t > 1) q8_fetch(unit, bytes, 0, 1, Q8_AHEAD);                                                        \
             id##_scales(scale, offset, unit, n);                                                                       \
             if ((unit_columns) == 256) { /* shifts depend on the block, so blocks are unrolled */                      \
-                UNROLL for (int b = 0; b < id##_unit_blocks; b++)                                                      \
+                UNROLL for (int b = 0; b < id##_unit_blocks; b++) {                                                    \
+                    if (n_t == 1 && q8_scattered(kind)) q8_fetch(unit, bytes, b, id##_unit_blocks, Q8_FAR_AHEAD);      \
                     id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);                               \
+                }                                                                                                      \
             } else {                                                                                                   \
                 for (int b = 0; b < n; b++) id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);       \
             }                                                                                                          \
@@ -276,7 +287,7 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            q8_fetch(unit + Q8_AHEAD, bytes);                                                                          \
+            q8_fetch(unit, bytes, 0, 1, Q8_AHEAD);                                                                     \
             id##_scales(slab->scale, slab->offset, unit, n);                                                           \
             if ((unit_columns) == 256) {                                                                               \
                 UNROLL for (int b = 0; b < id##_unit_blocks; b++) id##_keep(slab, unit, n, b);                         \
