@@ -188,7 +188,11 @@ ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes, int b, int 
 {
     const size_t lines = bytes / 64, end = lines * (size_t)(b + 1) / (size_t)n;
     for (size_t i = lines * (size_t)b / (size_t)n; i < end; i++)
-        __builtin_prefetch(unit + ahead + i * 64, 0, ahead == Q8_AHEAD ? 3 : 2);
+        if (ahead == Q8_AHEAD) {
+            __builtin_prefetch(unit + ahead + i * 64, 0, 3);
+        } else {
+            __builtin_prefetch(unit + ahead + i * 64, 0, 2);
+        }
 }
 
 /* Whether one token needs help: the processor's own prefetching follows most formats better (Q4_K 32 GB/s without, 29
