@@ -86,7 +86,7 @@ void bench_print_table(const struct bench_result *r)
     const sluice_roof *roof = &r->roof;
     printf("model      %s, %s\n", i->path_name, i->weight_dtype);
     printf("weights    %s, %.0f %% in 2 MiB pages", human_bytes((double)i->weight_bytes).text,
-           100 * i->huge_page_share);
+           100 * r->huge_page_share);
     if (i->mapped_bytes) printf("; %s read in the file", human_bytes((double)i->mapped_bytes).text);
     printf("\nmachine    %s, %s, %d threads\n", roof->cpu, i->isa, i->n_threads);
     printf("roofs      reads %.1f GB/s", roof->read_gb_per_s);

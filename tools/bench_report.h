@@ -16,6 +16,7 @@ struct bench_row {
 
 struct bench_result {
     sluice_model_info info;
+    double huge_page_share;
     sluice_roof roof;
     size_t n_rows;
     struct bench_row rows[2 * OPTION_MAX_INTEGERS];

@@ -258,6 +258,7 @@ static sluice_status prepare(struct bench *b)
     for (int i = 0; i < b->n_sides && !status; i++) status = open_side(b, &b->sides[i], i == 1);
     if (status) return status;
     sluice_engine_get_info(b->sides[0].engine, &b->result.info);
+    b->result.huge_page_share = sluice_engine_huge_page_share(b->sides[0].engine);
     status = plan(b);
     if (status) return status;
     b->tokens = malloc((b->n_context + 1) * sizeof *b->tokens);

@@ -295,6 +295,7 @@ static sluice_status run_passes(struct run *r)
     if (!status) status = generate(r);
     sluice_session_get_stats(r->session, &f->decode);
     f->session_bytes = sluice_session_bytes(r->session);
+    if (f->verbose) f->huge_page_share = sluice_engine_huge_page_share(r->engine);
     return status;
 }
 

@@ -51,7 +51,7 @@ static void print_loading(const struct run_figures *f)
             human_bytes(quotient((double)i->file_bytes, f->load_seconds)).text,
             human_bytes((double)i->file_bytes).text);
     fprintf(stderr, "memory   %s of weights, %.0f %% of them in 2 MiB pages, %s of session",
-            human_bytes((double)i->weight_bytes).text, 100 * i->huge_page_share,
+            human_bytes((double)i->weight_bytes).text, 100 * f->huge_page_share,
             human_bytes((double)f->session_bytes).text);
     if (i->mapped_bytes) fprintf(stderr, "; %s read in the file", human_bytes((double)i->mapped_bytes).text);
     fputc('\n', stderr);

@@ -9,6 +9,7 @@
 
 struct run_figures {
     sluice_model_info info;
+    double huge_page_share; /* for print_loading */
     size_t n_generated; /* tokens */
     double load_seconds, prefill_seconds;
     sluice_session_stats prefill, decode; /* of the passes before and after the first sampled token */

@@ -222,7 +222,6 @@ typedef struct sluice_model_info {
     uint64_t n_active_parameters;
     uint64_t weight_bytes;        /* of the weights as packed in memory */
     uint64_t mapped_bytes;        /* of the weights that are read in the file (SLUICE_OPEN_NO_REPACK) */
-    double huge_page_share;       /* 0..1 of the memory of weights lies in pages of 2 MiB now; 0: no weights, unknown */
     uint64_t file_bytes;          /* of the tensors in the files */
     uint64_t cache_bytes_per_token; /* keys and values, or latents, all layers */
     uint64_t state_bytes;         /* of recurrent layers, whatever the length; a session keeps a few copies */
@@ -234,6 +233,9 @@ typedef struct sluice_model_info {
 } sluice_model_info;
 /* Strings and arrays live as long as the engine. */
 SLUICE_API void sluice_engine_get_info(const sluice_engine *engine, sluice_model_info *out);
+/* 0..1 of the memory of weights lies in pages of 2 MiB now; 0: no weights, unknown. Asks the system, which takes
+ * milliseconds. */
+SLUICE_API double sluice_engine_huge_page_share(const sluice_engine *engine);
 /* For models that do not fit: of the values of sluice_engine_options.load_as, from large to small, the first with which
  * the weights need at most `budget` bytes ("q4_k"); if there is none, the one that needs the fewest. *bytes: what they
  * need then. False: only a tokenizer was opened. Always NUL-terminated. */

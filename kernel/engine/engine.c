@@ -289,13 +289,18 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     out->n_active_parameters = m->n_active_parameters;
     out->weight_bytes = m->weight_bytes;
     out->mapped_bytes = m->mapped_bytes;
-    out->huge_page_share = m->arena.base ? memory_huge_share(m->arena.base, m->arena.capacity) : 0;
     out->file_bytes = m->file_bytes;
     out->cache_bytes_per_token = cache_bytes_per_token(c, cache_default_type(m->main_dtype));
     out->state_bytes = cache_state_bytes(c);
     if (out->bos_token < 0) out->bos_token = c->bos_token;
     out->end_tokens = c->end_tokens;
     out->n_end_tokens = (size_t)c->n_end_tokens;
+}
+
+double sluice_engine_huge_page_share(const sluice_engine *e)
+{
+    const struct arena *weights = &e->model.arena;
+    return e->has_model && weights->base ? memory_huge_share(weights->base, weights->capacity) : 0;
 }
 
 bool sluice_engine_smaller_type(const sluice_engine *e, uint64_t budget, char *out, size_t cap, uint64_t *bytes)

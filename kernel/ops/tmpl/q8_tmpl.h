@@ -183,16 +183,18 @@ static void q8_tiles(struct q8_slab *slab, const struct q8_rows *x, int block, i
 
 /* ---- the kernels ------------------------------------------------------------------------------------------------- */
 
-/* Fetches part b of n of what lies `ahead` bytes behind a unit. */
-ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes, int b, int n, int ahead)
+/* Fetches into L1 what lies Q8_AHEAD bytes behind a unit. */
+ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(unit + Q8_AHEAD + i, 0, 3);
+}
+
+/* Fetches into L2 part b of n of what lies Q8_FAR_AHEAD bytes behind a unit. */
+ALWAYS_INLINE void q8_fetch_part(const unsigned char *unit, size_t bytes, int b, int n)
 {
     const size_t lines = bytes / 64, end = lines * (size_t)(b + 1) / (size_t)n;
     for (size_t i = lines * (size_t)b / (size_t)n; i < end; i++)
-        if (ahead == Q8_AHEAD) {
-            __builtin_prefetch(unit + ahead + i * 64, 0, 3);
-        } else {
-            __builtin_prefetch(unit + ahead + i * 64, 0, 2);
-        }
+        __builtin_prefetch(unit + Q8_FAR_AHEAD + i * 64, 0, 2);
 }
 
 /* Whether one token needs help: the processor's own prefetching follows most formats better (Q4_K 32 GB/s without, 29
@@ -226,18 +228,18 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
 
 /* FORMAT_KERNEL(format, columns of a unit, its kind) */
 #define FORMAT_KERNEL(id, unit_columns, kind)                                                                          \
-    enum { id##_unit_blocks = (unit_columns) / Q8_BLOCK, id##_subs = Q8_BLOCK / id##_sub };                            \
+    enum { id##_unit_blocks = (unit_columns) / Q8_BLOCK };                                                             \
     /* total[t] += what block b of the unit, `block` of the row, adds to all n_t tokens. */                            \
     ALWAYS_INLINE void id##_add_block(vec16 *total, const unsigned char *unit, int n, int b, const struct q8_rows *x,  \
                                       int block, int n_t, const float *scale, const float *offset)                     \
     {                                                                                                                  \
         vec16 sub[Q8_FEW];                                                                                             \
         UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_broadcast(0.0f);                                           \
-        const int n_groups = Q8_GROUPS / id##_subs;                                                                    \
+        const int parts = Q8_BLOCK / kind.sub, n_groups = Q8_GROUPS / parts;                                           \
         const int8_t *q = x->q + (ptrdiff_t)block * x->m * Q8_BLOCK;                                                   \
-        UNROLL for (int h = 0; h < id##_subs; h++) {                                                                   \
-            const int32_t *zero = q8_zero(x, block, x->m, id##_subs, h);                                               \
-            const int at = (b * id##_subs + h) * Q8_ROWS;                                                              \
+        UNROLL for (int h = 0; h < parts; h++) {                                                                       \
+            const int32_t *zero = q8_zero(x, block, x->m, parts, h);                                                   \
+            const int at = (b * parts + h) * Q8_ROWS;                                                                  \
             q8_sum sum[Q8_FEW];                                                                                        \
             vec16 dot[Q8_FEW];                                                                                         \
             UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, kind.shift);                              \
@@ -261,11 +263,11 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            if (n_t > 1) q8_fetch(unit, bytes, 0, 1, Q8_AHEAD);                                                        \
+            if (n_t > 1) q8_fetch(unit, bytes);                                                                        \
             id##_scales(scale, offset, unit, n);                                                                       \
             if ((unit_columns) == 256) { /* shifts depend on the block, so blocks are unrolled */                      \
                 UNROLL for (int b = 0; b < id##_unit_blocks; b++) {                                                    \
-                    if (n_t == 1 && q8_scattered(kind)) q8_fetch(unit, bytes, b, id##_unit_blocks, Q8_FAR_AHEAD);      \
+                    if (n_t == 1 && q8_scattered(kind)) q8_fetch_part(unit, bytes, b, id##_unit_blocks);               \
                     id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);                               \
                 }                                                                                                      \
             } else {                                                                                                   \
@@ -291,7 +293,7 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            q8_fetch(unit, bytes, 0, 1, Q8_AHEAD);                                                                     \
+            q8_fetch(unit, bytes);                                                                                     \
             id##_scales(slab->scale, slab->offset, unit, n);                                                           \
             if ((unit_columns) == 256) {                                                                               \
                 UNROLL for (int b = 0; b < id##_unit_blocks; b++) id##_keep(slab, unit, n, b);                         \
@@ -341,22 +343,6 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         .scratch_bytes = q8_scratch_bytes,                                                                             \
         .run = id##_run,                                                                                               \
     };
-
-enum {
-    q4_0_sub = 32,
-    q4_1_sub = 32,
-    q5_0_sub = 32,
-    q5_1_sub = 32,
-    q8_0_sub = 32,
-    q2_k_sub = 16,
-    q3_k_sub = 16,
-    q4_k_sub = 32,
-    q5_k_sub = 32,
-    q6_k_sub = 16,
-    iq4_nl_sub = 32,
-    iq4_xs_sub = 32,
-    mxfp4_sub = 32
-};
 
 FORMAT_KERNEL(q4_0, 128, nibbles_less_8)
 FORMAT_KERNEL(q4_1, 128, nibbles_offset)

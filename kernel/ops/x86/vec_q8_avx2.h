@@ -157,16 +157,12 @@ ALWAYS_INLINE void q8_store_levels(uint8_t *to, q8_bytes w, q8_bytes next, int s
     q8_store(to + 64, next);
 }
 
+#include "ops/tmpl/q8_steps.h" /* needs the functions above */
+
 ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
                                int shift, int max)
 {
-    q8_sum sum[8];
-    UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, shift);
-    UNROLL for (int g = 0; g < n; g++) {
-        const q8_bytes w = q8_load(levels + g * 64);
-        UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_step(sum[t], w, q + t * Q8_BLOCK + 4 * g, g, max);
-    }
-    UNROLL for (int t = 0; t < n_t; t++) dot[t] = q8_end(sum[t], zero + t, shift, n, max);
+    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
 }
 
 #else
@@ -293,6 +289,8 @@ ALWAYS_INLINE void q8_dot_nibbles(vec16 *dot, const uint8_t *levels, int n, cons
     }
 }
 
+#include "ops/tmpl/q8_steps.h" /* needs the functions above */
+
 ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
                                int shift, int max)
 {
@@ -300,13 +298,7 @@ ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const i
         q8_dot_nibbles(dot, levels, n, q, n_t, zero, shift);
         return;
     }
-    q8_sum sum[8];
-    UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, shift);
-    UNROLL for (int g = 0; g < n; g++) {
-        const q8_bytes w = q8_load(levels + g * 64);
-        UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_step(sum[t], w, q + t * Q8_BLOCK + 4 * g, g, max);
-    }
-    UNROLL for (int t = 0; t < n_t; t++) dot[t] = q8_end(sum[t], zero + t, shift, n, max);
+    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
 }
 
 #endif

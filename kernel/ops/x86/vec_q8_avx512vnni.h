@@ -103,16 +103,12 @@ ALWAYS_INLINE void q8_store_levels(uint8_t *to, q8_bytes w, q8_bytes next, int s
     _mm512_storeu_si512(to + 64, next);
 }
 
+#include "ops/tmpl/q8_steps.h" /* needs the functions above */
+
 ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
                                int shift, int max)
 {
-    q8_sum sum[16];
-    UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, shift);
-    UNROLL for (int g = 0; g < n; g++) {
-        const q8_bytes w = q8_load(levels + g * 64);
-        UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_step(sum[t], w, q + t * Q8_BLOCK + 4 * g, g, max);
-    }
-    UNROLL for (int t = 0; t < n_t; t++) dot[t] = q8_end(sum[t], zero + t, shift, n, max);
+    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
 }
 
 /* Rounds n_blocks * 32 floats, n_blocks at most 4, to q; half[i]: minus the sum of each 16 q (q8.h). Where a factor is
