@@ -1,6 +1,5 @@
-/* Where the fields of blocks lie in layouts <format>_r16, which panel.h draws. Since the fields of a block's struct
- * follow each other without gaps and a unit keeps their order, everything before a field takes as many bytes as it
- * does in the file. */
+/* The sizes of layouts <format>_r16, which panel.h draws. A unit takes as many bytes as its blocks do in the file, up
+ * to the next multiple of 64. */
 #ifndef OPS_R16_H
 #define OPS_R16_H
 
@@ -27,11 +26,6 @@ static inline size_t r16_panel_bytes(int elements_per_block, size_t block_bytes,
     return (size_t)(n_blocks / whole) * r16_unit_bytes(block_bytes, whole) +
            r16_unit_bytes(block_bytes, n_blocks % whole);
 }
-
-/* Byte of a unit of n_blocks at which `field` of block `block` of 16 rows begins. */
-#define R16_FIELD(format, field, n_blocks, block)                            \
-    (R16_ROWS * ((size_t)(n_blocks)*offsetof(struct block_##format, field) + \
-                 (size_t)(block) * sizeof(((struct block_##format *)0)->field)))
 
 /* block = the block number `index` of row `row` (0 .. 15) of a panel with k columns, as the file has it. For formats of
  * r16.inc. */

@@ -6,6 +6,7 @@
 
 #include "ops/r16.h"
 #include "ops/variants.h"
+#include "quant/levels.h"
 #include "tests/support/rng.h"
 
 enum { ROWS = 16 };
@@ -55,19 +56,106 @@ Test(layouts_r16, q8_0_is_stored_plus_128)
     free(panel);
 }
 
-Test(layouts_r16, q6_k_ends_with_scales_and_its_unit_at_a_line)
+/* What a byte of v[i] holds from bit 0 on, as r16_planes.h draws it: n bits of a level from bit `from` on. */
+struct piece {
+    int level, from, n;
+};
+struct packed_format {
+    const struct panel_layout *layout;
+    int bits, zero, levels_at;
+    struct piece v[6][4];
+};
+static const struct packed_format packed_formats[] = {
+    {&layout_q2_k_r16, 2, 0, 320, {{{0, 0, 2}, {1, 0, 2}, {2, 0, 2}, {3, 0, 2}},
+                                   {{4, 0, 2}, {5, 0, 2}, {6, 0, 2}, {7, 0, 2}}}},
+    {&layout_q3_k_r16, 3, 4, 256, {{{0, 0, 3}, {1, 0, 3}, {6, 0, 2}},
+                                   {{2, 0, 3}, {3, 0, 3}, {7, 0, 2}},
+                                   {{4, 0, 3}, {5, 0, 3}, {6, 2, 1}, {7, 2, 1}}}},
+    {&layout_q5_k_r16, 5, 0, 256, {{{0, 0, 5}, {5, 0, 3}},
+                                   {{1, 0, 5}, {6, 0, 3}},
+                                   {{2, 0, 5}, {7, 0, 3}},
+                                   {{3, 0, 5}, {5, 3, 2}, {7, 3, 1}},
+                                   {{4, 0, 5}, {6, 3, 2}, {7, 4, 1}}}},
+    {&layout_q6_k_r16, 6, 32, 320, {{{0, 0, 6}, {3, 0, 2}},
+                                    {{1, 0, 6}, {3, 2, 2}},
+                                    {{2, 0, 6}, {3, 4, 2}},
+                                    {{4, 0, 6}, {7, 0, 2}},
+                                    {{5, 0, 6}, {7, 2, 2}},
+                                    {{6, 0, 6}, {7, 4, 2}}}},
+};
+
+static int expected_byte(const struct packed_format *f, int v, const int8_t *levels, int column)
 {
-    enum { UNIT = 3392 };
-    unsigned char *file, *panel = random_panel(&layout_q6_k_r16, &file, 2);
-    cr_assert_eq(layout_q6_k_r16.packed_bytes(ROWS, 512), 2 * UNIT);
-    for (int b = 0; b < 2; b++)
-        for (int r = 0; r < ROWS; r++) {
-            const unsigned char *unit = panel + b * UNIT, *block = file + (r * 2 + b) * 210;
-            for (int j = 0; j < 208; j++) cr_assert_eq(unit[j / 4 * 64 + 4 * r + j % 4], block[j], "%d %d %d", b, r, j);
-            cr_assert_eq(half_at(unit + 208 * 16 + 2 * r), half_at(block + 208));
-        }
+    int byte = 0, at = 0;
+    for (int i = 0; i < 4 && f->v[v][i].n; at += f->v[v][i++].n) {
+        const struct piece *p = &f->v[v][i];
+        byte |= ((levels[4 * p->level + column] + f->zero) >> p->from & ((1 << p->n) - 1)) << at;
+    }
+    cr_assert_eq(at, 8, "the drawing fills a byte");
+    return byte;
+}
+
+static void check_levels(const struct packed_format *f, const unsigned char *unit, const int8_t *levels, int row)
+{
+    for (int b = 0; b < 8; b++)
+        for (int v = 0; v < f->bits; v++)
+            for (int c = 0; c < 4; c++)
+                cr_assert_eq(unit[f->levels_at + (b * f->bits + v) * 64 + 4 * row + c],
+                             expected_byte(f, v, levels + 32 * b, c), "%s: row %d, block %d, v%d, column %d",
+                             f->layout->name, row, b, v, c);
+}
+
+Test(layouts_r16, levels_of_256_columns_lie_by_32_columns)
+{
+    for (size_t i = 0; i < sizeof packed_formats / sizeof *packed_formats; i++) {
+        const struct packed_format *f = &packed_formats[i];
+        const size_t bytes = dtype_info(f->layout->weight)->bytes_per_block, unit = f->layout->packed_bytes(ROWS, 256);
+        unsigned char *file, *panel = random_panel(f->layout, &file, 2);
+        cr_assert_eq(f->layout->packed_bytes(ROWS, 512), 2 * unit);
+        cr_assert_eq(unit, (size_t)f->levels_at + 8 * 64 * (size_t)f->bits);
+        for (int b = 0; b < 2; b++)
+            for (int r = 0; r < ROWS; r++) {
+                struct block_levels levels;
+                quant_levels(f->layout->weight, &levels, file + (size_t)(r * 2 + b) * bytes);
+                check_levels(f, panel + (size_t)b * unit, levels.level, r);
+            }
+        free(file);
+        free(panel);
+    }
+}
+
+Test(layouts_r16, q6_k_begins_with_scales)
+{
+    unsigned char *file, *panel = random_panel(&layout_q6_k_r16, &file, 1);
+    for (int r = 0; r < ROWS; r++) {
+        const unsigned char *block = file + r * 210;
+        for (int j = 0; j < 16; j++) cr_assert_eq(panel[j / 4 * 64 + 4 * r + j % 4], block[192 + j], "%d %d", r, j);
+        cr_assert_eq(half_at(panel + 256 + 2 * r), half_at(block + 208));
+    }
     free(file);
     free(panel);
+}
+
+/* Blocks come back as they were, whatever their bits. */
+Test(layouts_r16, a_packed_block_is_read_back_whole)
+{
+    static const struct panel_layout *const layouts[] = {
+#define R16(id, type, elements) &layout_##id##_r16,
+#include "ops/r16.inc"
+    };
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        enum { BLOCKS = 5 };
+        const struct dtype_info *info = dtype_info(layouts[i]->weight);
+        unsigned char *file, *panel = random_panel(layouts[i], &file, BLOCKS), block[DTYPE_MAX_BLOCK_BYTES];
+        for (int r = 0; r < ROWS; r++)
+            for (int b = 0; b < BLOCKS; b++) {
+                r16_get_block(layouts[i]->weight, block, panel, r, b, BLOCKS * info->elements_per_block);
+                cr_assert_arr_eq(block, file + (size_t)(r * BLOCKS + b) * info->bytes_per_block, info->bytes_per_block,
+                                 "%s: row %d, block %d", layouts[i]->name, r, b);
+            }
+        free(file);
+        free(panel);
+    }
 }
 
 Test(layouts_r16, mxfp4_has_bytes_of_exponents_one_by_one)
@@ -96,12 +184,8 @@ Test(layouts_r16, iq4_xs_has_halves_of_scales_one_by_one)
     free(panel);
 }
 
-/* The offsets that kernels compute, against the drawing. */
-Test(layouts_r16, fields_are_where_the_header_says)
+Test(layouts_r16, units_have_the_sizes_that_the_header_says)
 {
-    cr_expect_eq(R16_FIELD(q4_0, q, 4, 1), 4u * 32 + 256);
-    cr_expect_eq(R16_FIELD(q4_0, q, 3, 2), 3u * 32 + 2 * 256);
-    cr_expect_eq(R16_FIELD(q4_k, scales, 1, 0), 64u);
     cr_expect_eq(r16_unit_bytes(sizeof(struct block_mxfp4), 1), 320u);
     cr_expect_eq(r16_panel_bytes(32, sizeof(struct block_q4_0), 160), 1152u + 320u);
     cr_expect_eq(r16_panel_bytes(256, sizeof(struct block_q3_k), 512), 2 * 1792u);

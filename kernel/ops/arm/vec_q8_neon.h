@@ -34,11 +34,6 @@ ALWAYS_INLINE void q8_store(uint8_t *p, q8_bytes a)
 {
     UNROLL for (int i = 0; i < 4; i++) vst1q_u8(p + 16 * i, a.part[i]);
 }
-ALWAYS_INLINE q8_bytes q8_or(q8_bytes a, q8_bytes b)
-{
-    UNROLL for (int i = 0; i < 4; i++) a.part[i] = vorrq_u8(a.part[i], b.part[i]);
-    return a;
-}
 ALWAYS_INLINE q8_bytes q8_bits(q8_bytes a, int shift, int mask)
 {
     UNROLL for (int i = 0; i < 4; i++) {
@@ -47,6 +42,12 @@ ALWAYS_INLINE q8_bytes q8_bits(q8_bytes a, int shift, int mask)
         if (shift <= 0 || mask < 255 >> shift) a.part[i] = vandq_u8(a.part[i], vdupq_n_u8((uint8_t)mask));
     }
     return a;
+}
+ALWAYS_INLINE q8_bytes q8_or_bits(q8_bytes w, q8_bytes a, int shift, int mask)
+{
+    a = q8_bits(a, shift, mask);
+    UNROLL for (int i = 0; i < 4; i++) w.part[i] = vorrq_u8(w.part[i], a.part[i]);
+    return w;
 }
 ALWAYS_INLINE q8_bytes q8_flip_signs(q8_bytes a)
 {

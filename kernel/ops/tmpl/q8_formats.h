@@ -144,65 +144,72 @@ ALWAYS_INLINE void q4_k_scales(float *scale, float *offset, const unsigned char 
     const unsigned char *packed = unit + 2 * Q8_HALVES;
     const q8_bytes a = q8_load(packed), b = q8_load(packed + Q8_QUADS), c = q8_load(packed + 2 * Q8_QUADS);
     q8_four_scales(scale, 0, d, q8_bits(a, 0, 63));
-    q8_four_scales(scale, 4, d, q8_or(q8_bits(c, 0, 15), q8_bits(a, 2, 48)));
+    q8_four_scales(scale, 4, d, q8_or_bits(q8_bits(c, 0, 15), a, 2, 48));
     q8_four_scales(offset, 0, dmin, q8_bits(b, 0, 63));
-    q8_four_scales(offset, 4, dmin, q8_or(q8_bits(c, 4, 15), q8_bits(b, 2, 48)));
+    q8_four_scales(offset, 4, dmin, q8_or_bits(q8_bits(c, 4, 15), b, 2, 48));
 }
 
-/* Low or high bits of 32 bytes: byte 32 c + j holds elements 64 c + j and 64 c + 32 + j. */
-ALWAYS_INLINE q8_bytes q8_k_nibble(const unsigned char *q, int b, int g)
-{
-    return q8_bits(q8_load(q + (b / 2 * Q8_GROUPS + g) * Q8_VECTOR), b % 2 * 4, 15);
-}
-
+/* Byte 32 c + j of q holds elements 64 c + j and 64 c + 32 + j. */
 ALWAYS_INLINE q8_bytes q4_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_k_nibble(unit + 2 * Q8_HALVES + 3 * Q8_QUADS, b, g);
+    const unsigned char *q = unit + 2 * Q8_HALVES + 3 * Q8_QUADS;
+    return q8_bits(q8_load(q + (b / 2 * Q8_GROUPS + g) * Q8_VECTOR), b % 2 * 4, 15);
+}
+
+/* Levels of 2, 3, 5 or 6 bits, as r16_planes.h draws them. */
+ALWAYS_INLINE q8_bytes q8_packed_level(const unsigned char *levels, int bits, int b, int g)
+{
+    const unsigned char *v = levels + b * bits * Q8_VECTOR;
+    if (bits == 2) return q8_bits(q8_load(v + g / 4 * Q8_VECTOR), g % 4 * 2, 3);
+    if (bits == 3) {
+        if (g < 6) return q8_bits(q8_load(v + g / 2 * Q8_VECTOR), g % 2 * 3, 7);
+        return q8_or_bits(q8_bits(q8_load(v + (g - 6) * Q8_VECTOR), 6, 3), q8_load(v + 2 * Q8_VECTOR), g - 2, 4);
+    }
+    if (bits == 5) {
+        if (g < 5) return q8_bits(q8_load(v + g * Q8_VECTOR), 0, 31);
+        const q8_bytes low = q8_bits(q8_load(v + (g - 5) * Q8_VECTOR), 5, 7);
+        const q8_bytes v3 = q8_load(v + 3 * Q8_VECTOR), v4 = q8_load(v + 4 * Q8_VECTOR);
+        return g < 7 ? q8_or_bits(low, g == 5 ? v3 : v4, 2, 24) : q8_or_bits(q8_or_bits(low, v3, 4, 8), v4, 3, 16);
+    }
+    v += g / 4 * 3 * Q8_VECTOR;
+    if (g % 4 < 3) return q8_bits(q8_load(v + g % 4 * Q8_VECTOR), 0, 63);
+    const q8_bytes low = q8_or_bits(q8_bits(q8_load(v), 6, 3), q8_load(v + Q8_VECTOR), 4, 12);
+    return q8_or_bits(low, q8_load(v + 2 * Q8_VECTOR), 2, 48);
 }
 
 ALWAYS_INLINE q8_bytes q5_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    const unsigned char *high = unit + 2 * Q8_HALVES + 3 * Q8_QUADS;
-    return q8_or(q8_k_nibble(high + Q8_GROUPS * Q8_VECTOR, b, g),
-                 q8_bits(q8_load(high + g * Q8_VECTOR), b - 4, 1 << 4));
+    return q8_packed_level(unit + 2 * Q8_HALVES + 3 * Q8_QUADS, 5, b, g);
 }
 ALWAYS_INLINE void q5_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
     q4_k_scales(scale, offset, unit, n);
 }
 
-/* Two bits of 32 bytes, as bits `to` and to + 1: byte 32 h + j holds elements 128 h + 32 i + j, i = 0..3. */
-ALWAYS_INLINE q8_bytes q8_two_bits(const unsigned char *q, int b, int g, int to)
-{
-    return q8_bits(q8_load(q + (b / 4 * Q8_GROUPS + g) * Q8_VECTOR), b % 4 * 2 - to, 3 << to);
-}
-
 ALWAYS_INLINE q8_bytes q6_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    const unsigned char *q = unit + (b / 4 * 16 + b % 2 * Q8_GROUPS + g) * Q8_VECTOR, *high = unit + 32 * Q8_VECTOR;
-    return q8_or(q8_bits(q8_load(q), b % 4 / 2 * 4, 15), q8_two_bits(high, b, g, 4));
+    return q8_packed_level(unit + 4 * Q8_QUADS + Q8_VECTOR, 6, b, g);
 }
 ALWAYS_INLINE void q6_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
     (void)offset, (void)n;
-    const unsigned char *small = unit + 48 * Q8_VECTOR;
-    const vec16 d = vec16_load_fp16((const void *)(small + 4 * Q8_QUADS));
+    const vec16 d = vec16_load_fp16((const void *)(unit + 4 * Q8_QUADS));
     for (int i = 0; i < 4; i++)
-        q8_four_signed_scales(scale, 4 * i, d, q8_flip_signs(q8_load(small + i * Q8_QUADS)), 128);
+        q8_four_signed_scales(scale, 4 * i, d, q8_flip_signs(q8_load(unit + i * Q8_QUADS)), 128);
 }
 
 ALWAYS_INLINE q8_bytes q2_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_two_bits(unit + 4 * Q8_QUADS, b, g, 0);
+    return q8_packed_level(unit + 4 * Q8_QUADS + 2 * Q8_HALVES, 2, b, g);
 }
 ALWAYS_INLINE void q2_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
     (void)n;
-    const unsigned char *last = unit + 4 * Q8_QUADS + 16 * Q8_VECTOR;
+    const unsigned char *last = unit + 4 * Q8_QUADS;
     const vec16 d = vec16_load_fp16((const void *)last), dmin = vec16_load_fp16((const void *)(last + Q8_HALVES));
     for (int i = 0; i < 4; i++) {
         const q8_bytes both = q8_load(unit + i * Q8_QUADS);
@@ -214,17 +221,15 @@ ALWAYS_INLINE void q2_k_scales(float *scale, float *offset, const unsigned char 
 ALWAYS_INLINE q8_bytes q3_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_or(q8_two_bits(unit + Q8_GROUPS * Q8_VECTOR, b, g, 0),
-                 q8_bits(q8_load(unit + g * Q8_VECTOR), b - 2, 1 << 2));
+    return q8_packed_level(unit + 4 * Q8_QUADS, 3, b, g);
 }
 ALWAYS_INLINE void q3_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
     (void)offset, (void)n;
-    const unsigned char *packed = unit + 24 * Q8_VECTOR;
-    const vec16 d = vec16_load_fp16((const void *)(packed + 3 * Q8_QUADS));
-    const q8_bytes a = q8_load(packed), b = q8_load(packed + Q8_QUADS), top = q8_load(packed + 2 * Q8_QUADS);
+    const vec16 d = vec16_load_fp16((const void *)(unit + 3 * Q8_QUADS));
+    const q8_bytes a = q8_load(unit), b = q8_load(unit + Q8_QUADS), top = q8_load(unit + 2 * Q8_QUADS);
     UNROLL for (int i = 0; i < 4; i++) q8_four_signed_scales(
-        scale, 4 * i, d, q8_or(q8_bits(i % 2 ? b : a, i / 2 * 4, 15), q8_bits(top, 2 * i - 4, 3 << 4)), 32);
+        scale, 4 * i, d, q8_or_bits(q8_bits(i % 2 ? b : a, i / 2 * 4, 15), top, 2 * i - 4, 3 << 4), 32);
 }
 
 ALWAYS_INLINE q8_bytes iq4_xs_level(const unsigned char *unit, int n, int b, int g)

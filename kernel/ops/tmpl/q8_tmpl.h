@@ -36,7 +36,6 @@ enum {
     Q8_MAX_SUBS = 2 * Q8_MAX_BLOCKS,        /* sub-blocks of 16 columns in a unit */
     Q8_AT_ONCE = 4,                         /* blocks of activations that are rounded together */
     Q8_AHEAD = 4096,                        /* bytes between what is multiplied and what is fetched */
-    Q8_FAR_AHEAD = 8192,                    /* the same for one token, to L2 */
     Q8_BLOCK_BYTES = Q8_GROUPS * Q8_VECTOR, /* levels of one block */
 };
 
@@ -189,18 +188,17 @@ ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(unit + Q8_AHEAD + i, 0, 3);
 }
 
-/* Fetches into L2 part b of n of what lies Q8_FAR_AHEAD bytes behind a unit. */
-ALWAYS_INLINE void q8_fetch_part(const unsigned char *unit, size_t bytes, int b, int n)
+/* At block b of the n of a unit, fetches into L2 what lies three blocks ahead. */
+ALWAYS_INLINE void q8_fetch_block(const unsigned char *unit, size_t bytes, int b, int n)
 {
-    const size_t lines = bytes / 64, end = lines * (size_t)(b + 1) / (size_t)n;
-    for (size_t i = lines * (size_t)b / (size_t)n; i < end; i++)
-        __builtin_prefetch(unit + Q8_FAR_AHEAD + i * 64, 0, 2);
+    const size_t lines = bytes / 64, end = lines * (size_t)(b + 4) / (size_t)n;
+    for (size_t i = lines * (size_t)(b + 3) / (size_t)n; i < end; i++) __builtin_prefetch(unit + i * 64, 0, 2);
 }
 
-/* Whether one token needs help: the processor's own prefetching follows most formats better (Q4_K 32 GB/s without, 29
- * with), and loses its way where scales or high bits lie far from the levels (Q6_K 11 without, 19 with; Q3_K 12 and
- * 25). Several tokens read too slowly for it. */
-ALWAYS_INLINE bool q8_scattered(struct q8_kind kind) { return kind.sub != Q8_BLOCK; }
+/* Whether one token needs help: the processor's own prefetching follows most formats better (Q5_K 32 GB/s without, 28
+ * with), and falls behind where many scales stand between levels (Q6_K 22 without, 27 with). Several tokens read too
+ * slowly for it. */
+ALWAYS_INLINE bool q8_many_scales(struct q8_kind kind) { return kind.sub != Q8_BLOCK; }
 
 /* Tokens from t on. */
 static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
@@ -267,7 +265,7 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
             id##_scales(scale, offset, unit, n);                                                                       \
             if ((unit_columns) == 256) { /* shifts depend on the block, so blocks are unrolled */                      \
                 UNROLL for (int b = 0; b < id##_unit_blocks; b++) {                                                    \
-                    if (n_t == 1 && q8_scattered(kind)) q8_fetch_part(unit, bytes, b, id##_unit_blocks);               \
+                    if (n_t == 1 && q8_many_scales(kind)) q8_fetch_block(unit, bytes, b, id##_unit_blocks);            \
                     id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);                               \
                 }                                                                                                      \
             } else {                                                                                                   \

@@ -35,10 +35,6 @@ ALWAYS_INLINE void q8_store(void *p, q8_bytes a)
     _mm256_storeu_si256(p, a.low);
     _mm256_storeu_si256((__m256i *)p + 1, a.high);
 }
-ALWAYS_INLINE q8_bytes q8_or(q8_bytes a, q8_bytes b)
-{
-    return (q8_bytes){_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
-}
 ALWAYS_INLINE __m256i q8_bits_half(__m256i a, int shift, __m256i mask)
 {
     if (shift > 0) a = _mm256_srli_epi32(a, shift);
@@ -49,6 +45,11 @@ ALWAYS_INLINE q8_bytes q8_bits(q8_bytes a, int shift, int mask)
 {
     const __m256i m = _mm256_set1_epi8((char)mask);
     return (q8_bytes){q8_bits_half(a.low, shift, m), q8_bits_half(a.high, shift, m)};
+}
+ALWAYS_INLINE q8_bytes q8_or_bits(q8_bytes w, q8_bytes a, int shift, int mask)
+{
+    a = q8_bits(a, shift, mask);
+    return (q8_bytes){_mm256_or_si256(w.low, a.low), _mm256_or_si256(w.high, a.high)};
 }
 ALWAYS_INLINE q8_bytes q8_flip_signs(q8_bytes a)
 {

@@ -2,6 +2,7 @@
  *
  *   q8_bits(a, shift, mask)   of every byte: (byte >> shift) & mask, or << -shift; bits that cross from the next byte
  *                             are masked off
+ *   q8_or_bits(w, a, shift, mask)   w | q8_bits(a, shift, mask)
  *   q8_add_bits(w, a, first, value)   byte c of row r is w + `value` if bit first + c of row r's 32 bits of `a` is set;
  *                             no byte of w is above 15
  *   q8_byte, q8_field         of every row one float: byte i, or (32 bits >> shift) & mask
@@ -25,12 +26,18 @@
 typedef __m512i q8_bytes;
 
 ALWAYS_INLINE q8_bytes q8_load(const void *p) { return _mm512_loadu_si512(p); }
-ALWAYS_INLINE q8_bytes q8_or(q8_bytes a, q8_bytes b) { return _mm512_or_si512(a, b); }
 ALWAYS_INLINE q8_bytes q8_bits(q8_bytes a, int shift, int mask)
 {
     if (shift > 0) a = _mm512_srli_epi32(a, (unsigned)shift);
     if (shift < 0) a = _mm512_slli_epi32(a, (unsigned)-shift);
     return _mm512_and_si512(a, _mm512_set1_epi8((char)mask));
+}
+ALWAYS_INLINE q8_bytes q8_or_bits(q8_bytes w, q8_bytes a, int shift, int mask)
+{
+    if (shift > 0) a = _mm512_srli_epi32(a, (unsigned)shift);
+    if (shift < 0) a = _mm512_slli_epi32(a, (unsigned)-shift);
+    enum { W_OR_A_AND_MASK = 0xf8 };
+    return _mm512_ternarylogic_epi32(w, a, _mm512_set1_epi8((char)mask), W_OR_A_AND_MASK);
 }
 ALWAYS_INLINE q8_bytes q8_flip_signs(q8_bytes a) { return _mm512_xor_si512(a, _mm512_set1_epi8((char)0x80)); }
 ALWAYS_INLINE q8_bytes q8_lookup(const uint8_t table[16], q8_bytes index)
