@@ -104,6 +104,25 @@ static void warn(const sluice_engine_options *o, const char *text)
     if (o->warning) o->warning(o->context, text);
 }
 
+/* What opening can say before any file is read: a word in SLUICE_CPU that means nothing, more threads than CPUs. */
+static void warn_of_surroundings(const sluice_engine_options *o, const char *unknown_word)
+{
+    char text[320], escaped[ESCAPED_BYTES];
+    if (unknown_word) {
+        size_t n = (size_t)snprintf(text, sizeof text, "SLUICE_CPU: \"%.60s\" is not known, all features are used; "
+                                    "expected scalar", escape_text(escaped, sizeof escaped, unknown_word,
+                                                                   strlen(unknown_word)));
+        for (unsigned bit = 0; cpu_feature_name(bit) && n < sizeof text; bit++)
+            n += (size_t)snprintf(text + n, sizeof text - n, ", %s", cpu_feature_name(bit));
+        warn(o, text);
+    }
+    if (o->n_threads > cpu_count()) {
+        snprintf(text, sizeof text, "%d threads for the %d CPUs that this process may use: they wait for each other, "
+                 "which is much slower", o->n_threads, cpu_count());
+        warn(o, text);
+    }
+}
+
 sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, struct failure *f)
 {
     size_t n = 0, n_config = 0;
@@ -223,13 +242,8 @@ sluice_status sluice_engine_open(sluice_engine **out, const char *path, const sl
     if (s) return report_failure(error, &f);
 
     const char *unknown = NULL;
-    char text[128], escaped[ESCAPED_BYTES];
     e->features = cpu_features(&unknown);
-    if (unknown) {
-        snprintf(text, sizeof text, "SLUICE_CPU: \"%.60s\" is not known, all features are used",
-                 escape_text(escaped, sizeof escaped, unknown, strlen(unknown)));
-        warn(&o, text);
-    }
+    warn_of_surroundings(&o, unknown);
     e->isa = sluice_isa();
     team_init(&e->team, o.n_threads ? o.n_threads : cpu_count());
     pthread_mutex_init(&e->team_lock, NULL);

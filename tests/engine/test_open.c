@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/memory.h"
 #include "golden.h"
 #include "sluice/sluice.h"
@@ -40,6 +41,41 @@ Test(open, flags_that_contradict_each_other_or_are_unknown_are_refused)
         cr_expect_str_eq(error.text, rows[i].line);
         cr_expect_null(engine);
     }
+}
+
+static void keep_line(void *lines, const char *text)
+{
+    strcat(lines, text);
+    strcat(lines, "\n");
+}
+
+/* What warnings come before the folder is found to be missing. */
+static void expect_warnings(int n_threads, const char *expected)
+{
+    char lines[1024] = "";
+    sluice_engine *engine;
+    sluice_engine_options o = sluice_engine_options_default();
+    o.n_threads = n_threads;
+    o.warning = keep_line;
+    o.context = lines;
+    cr_expect_eq(sluice_engine_open(&engine, "/no/such/folder", &o, NULL), SLUICE_IO);
+    cr_expect_str_eq(lines, expected);
+}
+
+Test(open, more_threads_than_cpus_and_unknown_words_are_warned_of)
+{
+    const int n = cpu_count();
+    char expected[1024];
+    expect_warnings(n, "");
+    snprintf(expected, sizeof expected,
+             "%d threads for the %d CPUs that this process may use: they wait for each other, which is much slower\n",
+             n + 1, n);
+    expect_warnings(n + 1, expected);
+    setenv("SLUICE_CPU", "avx\n3", 1);
+    expect_warnings(0, "SLUICE_CPU: \"avx\\n3\" is not known, all features are used; expected scalar, avx2, avxvnni, "
+                       "avx512, avx512vnni, avx512bf16, amx_bf16, amx_int8, neon, neon_dotprod, neon_bf16, neon_i8mm, "
+                       "sve\n");
+    unsetenv("SLUICE_CPU");
 }
 
 /* ---- golden models ----------------------------------------------------------------------------------------------- */

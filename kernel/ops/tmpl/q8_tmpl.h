@@ -35,7 +35,7 @@ enum {
     Q8_MAX_BLOCKS = 8,                      /* of 32 columns in a unit */
     Q8_MAX_SUBS = 2 * Q8_MAX_BLOCKS,        /* sub-blocks of 16 columns in a unit */
     Q8_AT_ONCE = 4,                         /* blocks of activations that are rounded together */
-    Q8_AHEAD = 4096,                        /* bytes between what is multiplied and what is fetched */
+    Q8_AHEAD = 4096,                        /* bytes between what several tokens multiply and what is fetched */
     Q8_BLOCK_BYTES = Q8_GROUPS * Q8_VECTOR, /* levels of one block */
 };
 
@@ -161,6 +161,7 @@ typedef void q8_tile_function(float *total, const struct q8_slab *slab, const st
 
 Q8_KIND(nibbles_less_8, 32, false, 3, 15)
 Q8_KIND(levels_less_16, 32, false, 4, 31)
+Q8_KIND(codes_less_16, 32, false, 4, 28)
 Q8_KIND(bytes_less_128, 32, false, 7, 255)
 Q8_KIND(nibbles_offset, 32, true, -1, 15)
 Q8_KIND(five_bits_offset, 32, true, -1, 31)
@@ -182,23 +183,17 @@ static void q8_tiles(struct q8_slab *slab, const struct q8_rows *x, int block, i
 
 /* ---- the kernels ------------------------------------------------------------------------------------------------- */
 
-/* Fetches into L1 what lies Q8_AHEAD bytes behind a unit. */
-ALWAYS_INLINE void q8_fetch(const unsigned char *unit, size_t bytes)
+/* At a block of `bytes` bytes, fetches its share of what comes later: for several tokens into L1; for a single one into
+ * L2, and only where many scales stand between levels (Q6_K reads 27 GB/s with, 22 without), because elsewhere the
+ * processor's own prefetching does better (Q5_K 28 and 32). Several tokens read too slowly for that. */
+ALWAYS_INLINE void q8_fetch(const unsigned char *at, size_t bytes, struct q8_kind kind, bool single)
 {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(unit + Q8_AHEAD + i, 0, 3);
+    if (!single) {
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + Q8_AHEAD + i, 0, 3);
+    } else if (kind.sub != Q8_BLOCK) {
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + 3 * bytes + i, 0, 2);
+    }
 }
-
-/* At block b of the n of a unit, fetches into L2 what lies three blocks ahead. */
-ALWAYS_INLINE void q8_fetch_block(const unsigned char *unit, size_t bytes, int b, int n)
-{
-    const size_t lines = bytes / 64, end = lines * (size_t)(b + 4) / (size_t)n;
-    for (size_t i = lines * (size_t)(b + 3) / (size_t)n; i < end; i++) __builtin_prefetch(unit + i * 64, 0, 2);
-}
-
-/* Whether one token needs help: the processor's own prefetching follows most formats better (Q5_K 32 GB/s without, 28
- * with), and falls behind where many scales stand between levels (Q6_K 22 without, 27 with). Several tokens read too
- * slowly for it. */
-ALWAYS_INLINE bool q8_many_scales(struct q8_kind kind) { return kind.sub != Q8_BLOCK; }
 
 /* Tokens from t on. */
 static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
@@ -226,7 +221,11 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
 
 /* FORMAT_KERNEL(format, columns of a unit, its kind) */
 #define FORMAT_KERNEL(id, unit_columns, kind)                                                                          \
-    enum { id##_unit_blocks = (unit_columns) / Q8_BLOCK };                                                             \
+    enum {                                                                                                             \
+        id##_unit_blocks = (unit_columns) / Q8_BLOCK,                                                                  \
+        id##_block_bytes = Q8_ROWS * sizeof(struct block_##id) / ((unit_columns) == 256 ? id##_unit_blocks : 1),       \
+        id##_at_once = (unit_columns) / 128 /* two blocks of 256 columns may share bytes: shifts differ */             \
+    };                                                                                                                 \
     /* total[t] += what block b of the unit, `block` of the row, adds to all n_t tokens. */                            \
     ALWAYS_INLINE void id##_add_block(vec16 *total, const unsigned char *unit, int n, int b, const struct q8_rows *x,  \
                                       int block, int n_t, const float *scale, const float *offset)                     \
@@ -261,15 +260,12 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            if (n_t > 1) q8_fetch(unit, bytes);                                                                        \
             id##_scales(scale, offset, unit, n);                                                                       \
-            if ((unit_columns) == 256) { /* shifts depend on the block, so blocks are unrolled */                      \
-                UNROLL for (int b = 0; b < id##_unit_blocks; b++) {                                                    \
-                    if (n_t == 1 && q8_many_scales(kind)) q8_fetch_block(unit, bytes, b, id##_unit_blocks);            \
-                    id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);                               \
+            for (int b = 0; b < n; b += id##_at_once) {                                                                \
+                UNROLL for (int i = 0; i < id##_at_once; i++) {                                                        \
+                    q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, n_t == 1);                     \
+                    id##_add_block(total, unit, n, b + i, x, block + b + i, n_t, scale, offset);                       \
                 }                                                                                                      \
-            } else {                                                                                                   \
-                for (int b = 0; b < n; b++) id##_add_block(total, unit, n, b, x, block + b, n_t, scale, offset);       \
             }                                                                                                          \
             unit += bytes;                                                                                             \
         }                                                                                                              \
@@ -291,12 +287,12 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
             n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
             const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            q8_fetch(unit, bytes);                                                                                     \
             id##_scales(slab->scale, slab->offset, unit, n);                                                           \
-            if ((unit_columns) == 256) {                                                                               \
-                UNROLL for (int b = 0; b < id##_unit_blocks; b++) id##_keep(slab, unit, n, b);                         \
-            } else {                                                                                                   \
-                for (int b = 0; b < n; b++) id##_keep(slab, unit, n, b);                                               \
+            for (int b = 0; b < n; b += id##_at_once) {                                                                \
+                UNROLL for (int i = 0; i < id##_at_once; i++) {                                                        \
+                    q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, false);                        \
+                    id##_keep(slab, unit, n, b + i);                                                                   \
+                }                                                                                                      \
             }                                                                                                          \
             q8_tiles(slab, x, block, n, t0, t1, kind##_tiles);                                                         \
             unit += bytes;                                                                                             \
@@ -354,7 +350,7 @@ FORMAT_KERNEL(q5_k, 256, five_bits_offset)
 FORMAT_KERNEL(q6_k, 256, six_bits_less_32)
 FORMAT_KERNEL(iq4_nl, 128, bytes_less_128)
 FORMAT_KERNEL(iq4_xs, 256, bytes_less_128)
-FORMAT_KERNEL(mxfp4, 128, levels_less_16)
+FORMAT_KERNEL(mxfp4, 128, codes_less_16)
 
 /* The same for blocks in the order of their file. */
 #define R16(id, type, elements)                                                                                      \

@@ -12,6 +12,6 @@
 /* clang-format on */
 #define Q8_FEW         8
 #define Q8_FEWS(X, id) X(id, 1) X(id, 2) X(id, 3) X(id, 4) X(id, 5) X(id, 6) X(id, 7) X(id, 8)
-/* Cheap levels are decoded again for every few tokens rather than stored and loaded. */
-#define Q8_DIRECT(kind) ((kind).max == 15 || (kind).max == 255 ? 1 << 20 : 32)
+/* Cheap levels (of 4 and 8 bits, tables too) are decoded again for every few tokens rather than stored and loaded. */
+#define Q8_DIRECT(kind) ((kind).max == 15 || (kind).max == 28 || (kind).max == 255 ? 1 << 20 : 64)
 #include "ops/tmpl/q8_tmpl.h"

@@ -6,6 +6,12 @@
 
 static int n_wrong;
 
+static const char *missing_for(const struct panel_kernel *k)
+{
+    const char *missing = missing_feature(k->needs);
+    return !missing && k->usable && !k->usable() ? "its library" : missing;
+}
+
 static void say(const char *name, const char *what, const char *missing, const char *wrong)
 {
     if (missing) {
@@ -26,7 +32,7 @@ int main(void)
     }
     for (const struct panel_kernel *const *list = tested_kernels(); *list; list++) {
         const struct panel_kernel *k = *list;
-        const char *missing = missing_feature(k->needs);
+        const char *missing = missing_for(k);
         say(k->name, "pieces", missing, missing ? NULL : check_pack_x_pieces(k));
         if (kernel_kind(k) == KERNEL_Q8) {
             say(k->name, "q8", missing, missing ? NULL : check_q8(k));
