@@ -195,6 +195,14 @@ ALWAYS_INLINE void q8_fetch(const unsigned char *at, size_t bytes, struct q8_kin
     }
 }
 
+/* What is fetched into L2 while a panel is read several times, for 8 tokens after 8 tokens: the panel behind it, an
+ * equal part each time. So reading memory and multiplying overlap, where fetching just ahead would read memory at full
+ * speed the first time and not at all the other times. */
+struct q8_next {
+    const unsigned char *at; /* NULL: nothing */
+    size_t step;             /* bytes per block */
+};
+
 /* Tokens from t on. */
 static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
 {
@@ -206,13 +214,15 @@ static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
     return part;
 }
 
-typedef void q8_few_function(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x);
+typedef void q8_few_function(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x,
+                             struct q8_next next);
 
 /* Q8_FEWS(X, id): X(id, n) for n = 1 .. Q8_FEW. */
 #define Q8_FEW_TOKENS(id, n_t)                                                                              \
-    static void id##_few_##n_t(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x) \
+    static void id##_few_##n_t(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x, \
+                               struct q8_next next)                                                         \
     {                                                                                                       \
-        id##_few(y, ldy, unit, x, n_t);                                                                     \
+        id##_few(y, ldy, unit, x, next, n_t);                                                               \
     }
 #define Q8_FEW_NAME(id, n_t) id##_few_##n_t,
 
@@ -252,7 +262,8 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         q8_add_block(total, sub, n_t, x->scale + (ptrdiff_t)block * x->m);                                             \
     }                                                                                                                  \
     /* The first n_t tokens of x, at most Q8_FEW, one panel. */                                                        \
-    ALWAYS_INLINE void id##_few(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x, int n_t)  \
+    ALWAYS_INLINE void id##_few(float *y, ptrdiff_t ldy, const unsigned char *unit, const struct q8_rows *x,           \
+                                struct q8_next next, int n_t)                                                          \
     {                                                                                                                  \
         float scale[Q8_MAX_SUBS * Q8_ROWS], offset[Q8_MAX_SUBS * Q8_ROWS];                                             \
         vec16 total[Q8_FEW];                                                                                           \
@@ -263,7 +274,12 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
             id##_scales(scale, offset, unit, n);                                                                       \
             for (int b = 0; b < n; b += id##_at_once) {                                                                \
                 UNROLL for (int i = 0; i < id##_at_once; i++) {                                                        \
-                    q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, n_t == 1);                     \
+                    if (n_t > 1 && next.at) {                                                                          \
+                        for (size_t at = 0; at < next.step; at += 64) __builtin_prefetch(next.at + at, 0, 2);          \
+                        next.at += next.step;                                                                          \
+                    } else {                                                                                           \
+                        q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, n_t == 1);                 \
+                    }                                                                                                  \
                     id##_add_block(total, unit, n, b + i, x, block + b + i, n_t, scale, offset);                       \
                 }                                                                                                      \
             }                                                                                                          \
@@ -312,7 +328,10 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
                 for (int i = 0, t = 0, n; i < n_parts; i++, t += n) {                                                  \
                     const struct q8_rows part = q8_rows_from(&x, t);                                                   \
                     n = m / n_parts + (i < m % n_parts);                                                               \
-                    id##_fews[n](y + t * ldy + row, ldy, panel, &part);                                                \
+                    const struct q8_next next = {n_parts > 1 && row + Q8_ROWS < row1                                   \
+                                                     ? panel + panel_bytes + (size_t)i * panel_bytes / n_parts : NULL, \
+                                                 id##_block_bytes / (size_t)n_parts + 1};                              \
+                    id##_fews[n](y + t * ldy + row, ldy, panel, &part, next);                                          \
                 }                                                                                                      \
                 continue;                                                                                              \
             }                                                                                                          \
