@@ -20,7 +20,7 @@ enum { SPINS = 2000, YIELDS = 100 };
 
 void team_init(struct team *team, int n_threads)
 {
-    team->n_threads = n_threads;
+    team->n_threads = n_threads < TEAM_MAX_THREADS ? n_threads : TEAM_MAX_THREADS;
     team->wait_seconds = 0;
     atomic_init(&team->arrived, 0);
     atomic_init(&team->generation, 0);

@@ -361,13 +361,14 @@ static void divide(struct pass *p)
     }
 }
 
-/* The part of the cache that each row sees. */
+/* The part of each session's cache that its rows see, once. */
 static void account(const struct pass *p)
 {
-    for (int i = 0; i < p->c->n_rows; i++) {
-        const struct cache_layer *cache = &p->c->rows[i].cache->layers[p->l];
-        const int position = p->c->rows[i].position;
-        p->ws->bytes_read += (uint64_t)(position + 1 - first_seen(p, position)) * (uint64_t)p->mixer->n_kv_heads *
+    for (int first = 0, end; first < p->c->n_rows; first = end) {
+        const struct cache_layer *cache = &p->c->rows[first].cache->layers[p->l];
+        end = chunk_run_end(p->c, first);
+        const int from = first_seen(p, p->c->rows[first].position), to = p->c->rows[end - 1].position + 1;
+        p->ws->bytes_read += (uint64_t)(to - from) * (uint64_t)p->mixer->n_kv_heads *
                              (cache->panel_bytes / KEY_PANEL + cache->value_bytes);
     }
 }

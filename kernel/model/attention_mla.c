@@ -494,7 +494,7 @@ static void do_piece(const struct pass *p, const struct piece *piece)
         absorbed(p, piece);
 }
 
-/* The banks in use, once, and the cache rows that each row sees. */
+/* The banks in use, and the rows of each session's cache that its rows see, once. */
 static void account(const struct pass *p)
 {
     const struct mla_weights *w = &p->layer->mla;
@@ -502,9 +502,8 @@ static void account(const struct pass *p)
     for (int first = 0, end; first < p->c->n_rows; first = end) {
         end = chunk_run_end(p->c, first);
         used[is_expanded(p, first, end) ? MLA_EXPANDED : MLA_ABSORBED] = true;
-        for (int i = first; i < end; i++)
-            p->ws->bytes_read +=
-                p->c->rows[i].cache->layers[p->l].latent_bytes * (uint64_t)(p->c->rows[i].position + 1);
+        p->ws->bytes_read +=
+            p->c->rows[first].cache->layers[p->l].latent_bytes * (uint64_t)(p->c->rows[end - 1].position + 1);
     }
     const size_t keys = (used[MLA_ABSORBED] ? weight_bytes(&w->k_b_t.first) : 0) +
                         (used[MLA_EXPANDED] ? weight_bytes(&w->k_b.first) : 0);

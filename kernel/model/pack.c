@@ -211,13 +211,8 @@ static bool pack_piece(struct packing *p, const struct piece *piece, int thread)
 
 int pack_owner(const struct job *job, int row0, int n_threads)
 {
-    const struct row_source *rows = &job->item->rows;
-    if (!job->layout || job->item->expert >= 0) {
-        const size_t before = job->layout && row0 ? job->layout->packed_bytes(row0, rows->k) : 0;
-        return (int)(((uintptr_t)job->data + before) / HUGE_PAGE_BYTES % (unsigned)n_threads);
-    }
-    const int nr = job->layout->nr, n_panels = (rows->n + nr - 1) / nr;
-    return (int)((((long long)row0 / nr + 1) * n_threads - 1) / n_panels); /* team_range, solved for the thread */
+    const size_t before = job->layout && row0 ? job->layout->packed_bytes(row0, job->item->rows.k) : 0;
+    return (int)(((uintptr_t)job->data + before) / HUGE_PAGE_BYTES % (unsigned)n_threads);
 }
 
 /* A thread's walk over the pieces that are its own. */

@@ -21,8 +21,9 @@ size_t job_bytes(const struct job *job); /* as packed */
 sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, struct team *team, const struct bind_options *o,
                         struct failure *f);
 
-/* Which thread packs the rows from row0 on, and so is the first to touch their memory: the one that will read them
- * where rows are dealt by team_range. Experts are dealt as they come, so their huge pages go round. */
+/* Which thread packs the rows from row0 on, and so is the first to touch their memory. Products are dealt piece by
+ * piece to whichever thread is free, so no thread owns rows: huge pages go round, and where memory has several nodes
+ * every piece of work reads from all of them. */
 int pack_owner(const struct job *job, int row0, int n_threads);
 
 #endif

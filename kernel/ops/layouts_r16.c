@@ -6,7 +6,7 @@
 
 #include "ops/assume.h"
 #include "ops/r16.h"
-#include "ops/r16_planes.h"
+#include "ops/r16_bits.h"
 #include "ops/variants.h"
 #include "quant/codec.h"
 
@@ -26,7 +26,7 @@
 #define FIELDS_iq4_xs(F) F(iq4_xs, d, 2, 0) F(iq4_xs, scales_high, 2, 0) F(iq4_xs, scales_low, 4, 0) F(iq4_xs, q, 4, 0)
 #define FIELDS_mxfp4(F)  F(mxfp4, e, 1, 0) F(mxfp4, q, 4, 0)
 
-/* The fields whose bits are brought together (r16_planes.h): F(format, field, bits per level, words of the field after
+/* The fields whose bits are brought together (r16_bits.h): F(format, field, bits per level, words of the field after
  * which the next higher bits of its first word follow, place of the bits in the level). */
 #define BITS_q4_0(F)
 #define BITS_q4_1(F)

@@ -26,7 +26,7 @@
  * (quant/blocks.h) in their order; of one field all blocks of the unit; of one block the elements of the field, each
  * 16 rows wide. Bytes that hold elements (q, high) and packed scales are interleaved four at a time, halves one by one.
  * In Q2_K, Q3_K, Q5_K and Q6_K everything but q and high comes first, and from the next multiple of 64 bytes on the
- * levels, 32 columns after 32 columns, with their low and high bits together (r16_planes.h draws them).
+ * levels, 32 columns after 32 columns, with their low and high bits together (r16_bits.h draws them).
  *
  *     q4_0_r16, unit of 128 columns, 1152 bytes:
  *         d of block 0: row 0, row 1 ... row 15 (halves)   d of block 1 ...   of block 3

@@ -19,6 +19,10 @@ static inline size_t r16_unit_bytes(size_t block_bytes, int n_blocks)
     return (R16_ROWS * (size_t)n_blocks * block_bytes + R16_ALIGNMENT - 1) & ~(size_t)(R16_ALIGNMENT - 1);
 }
 
+/* Byte of a unit at which levels of so many bits begin (r16_bits.h): behind everything else of a block. */
+#define R16_LEVELS_AT(block, bits) \
+    ((R16_ROWS * (sizeof(block) - 32 * (bits)) + R16_ALIGNMENT - 1) / R16_ALIGNMENT * R16_ALIGNMENT)
+
 /* Bytes of a panel: 16 rows of k columns, k a multiple of the block's elements. */
 static inline size_t r16_panel_bytes(int elements_per_block, size_t block_bytes, int k)
 {

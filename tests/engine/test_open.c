@@ -66,13 +66,13 @@ Test(open, more_threads_than_cpus_and_unknown_words_are_warned_of)
 {
     const int n = cpu_count();
     char expected[1024];
-    expect_warnings(n, "");
+    expect_warnings(n < 256 ? n : 256, "");
     snprintf(expected, sizeof expected,
              "%d threads for the %d CPUs that this process may use: they wait for each other, which is much slower\n",
              n + 1, n);
-    expect_warnings(n + 1, expected);
+    if (n < 256) expect_warnings(n + 1, expected);
     setenv("SLUICE_CPU", "avx\n3", 1);
-    expect_warnings(0, "SLUICE_CPU: \"avx\\n3\" is not known, all features are used; expected scalar, avx2, avxvnni, "
+    expect_warnings(0, "SLUICE_CPU: \"avx\\x0a3\" is not known, all features are used; expected scalar, avx2, avxvnni, "
                        "avx512, avx512vnni, avx512bf16, amx_bf16, amx_int8, neon, neon_dotprod, neon_bf16, neon_i8mm, "
                        "sve\n");
     unsetenv("SLUICE_CPU");

@@ -346,3 +346,24 @@ Test(session, stats_count_tokens_bytes_and_experts)
     sluice_session_free(&s);
     golden_close(&g);
 }
+
+/* The rows of a pass share one reading of the cache: a longer prompt reads the positions that are new, not all of them
+ * once more per row. */
+Test(session, prefill_counts_the_cache_once_per_pass)
+{
+    struct golden g;
+    uint64_t bytes[2];
+    golden_open(&g, "llama3-hub-bf16", 2, 0);
+    for (int i = 0; i < 2; i++) {
+        sluice_session *s = new_session(g.engine, 0, 0);
+        sluice_session_stats st;
+        cr_assert_eq(sluice_session_prefill(s, g.tokens, (size_t)(15 + i)), SLUICE_OK);
+        sluice_session_get_stats(s, &st);
+        bytes[i] = st.prefill_bytes;
+        sluice_session_free(&s);
+    }
+    const uint64_t row = 4 * (uint64_t)g.info.hidden_size; /* of the embedding, at most */
+    cr_expect(bytes[1] > bytes[0] && bytes[1] - bytes[0] <= g.info.cache_bytes_per_token + row, "%llu and %llu bytes",
+              (unsigned long long)bytes[0], (unsigned long long)bytes[1]);
+    golden_close(&g);
+}

@@ -25,27 +25,7 @@ static struct job make_job(struct planned *item, int n, int k, int expert)
     return (struct job){.item = item, .layout = panel_layout_choose(DTYPE_F32, n, k, 0, 0)};
 }
 
-Test(pack, rows_of_a_matrix_are_packed_by_the_thread_that_will_multiply_them)
-{
-    static const int sizes[] = {1, 15, 16, 17, 48, 100, 1000, 151936};
-    struct team team;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int n_threads = 1; n_threads <= 40; n_threads += 3) {
-            struct planned item;
-            const struct job job = make_job(&item, sizes[i], 4, -1);
-            team_init(&team, n_threads);
-            for (int id = 0; id < n_threads; id++) {
-                struct thread t = {.team = &team, .id = id, .n = n_threads};
-                int begin, end;
-                team_range(&t, sizes[i], job.layout->nr, &begin, &end);
-                for (int row = begin; row < end; row += job.layout->nr)
-                    cr_assert_eq(pack_owner(&job, row, n_threads), id, "row %d of %d, %d threads", row, sizes[i],
-                                 n_threads);
-            }
-        }
-}
-
-Test(pack, huge_pages_of_experts_go_round)
+Test(pack, huge_pages_go_round)
 {
     enum { N = 1024, K = 2048, N_THREADS = 3 }; /* 8 MiB, four pages */
     struct planned item;

@@ -56,7 +56,7 @@ Test(layouts_r16, q8_0_is_stored_plus_128)
     free(panel);
 }
 
-/* What a byte of v[i] holds from bit 0 on, as r16_planes.h draws it: n bits of a level from bit `from` on. */
+/* What a byte of v[i] holds from bit 0 on, as r16_bits.h draws it: n bits of a level from bit `from` on. */
 struct piece {
     int level, from, n;
 };

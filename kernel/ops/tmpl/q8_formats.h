@@ -157,7 +157,7 @@ ALWAYS_INLINE q8_bytes q4_k_level(const unsigned char *unit, int n, int b, int g
     return q8_bits(q8_load(q + (b / 2 * Q8_GROUPS + g) * Q8_VECTOR), b % 2 * 4, 15);
 }
 
-/* Levels of 2, 3, 5 or 6 bits, as r16_planes.h draws them. */
+/* Levels of 2, 3, 5 or 6 bits, as r16_bits.h draws them. */
 ALWAYS_INLINE q8_bytes q8_packed_level(const unsigned char *levels, int bits, int b, int g)
 {
     const unsigned char *v = levels + b * bits * Q8_VECTOR;
@@ -181,7 +181,7 @@ ALWAYS_INLINE q8_bytes q8_packed_level(const unsigned char *levels, int bits, in
 ALWAYS_INLINE q8_bytes q5_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_packed_level(unit + 2 * Q8_HALVES + 3 * Q8_QUADS, 5, b, g);
+    return q8_packed_level(unit + R16_LEVELS_AT(struct block_q5_k, 5), 5, b, g);
 }
 ALWAYS_INLINE void q5_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
@@ -191,7 +191,7 @@ ALWAYS_INLINE void q5_k_scales(float *scale, float *offset, const unsigned char 
 ALWAYS_INLINE q8_bytes q6_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_packed_level(unit + 4 * Q8_QUADS + Q8_VECTOR, 6, b, g);
+    return q8_packed_level(unit + R16_LEVELS_AT(struct block_q6_k, 6), 6, b, g);
 }
 ALWAYS_INLINE void q6_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
@@ -204,7 +204,7 @@ ALWAYS_INLINE void q6_k_scales(float *scale, float *offset, const unsigned char 
 ALWAYS_INLINE q8_bytes q2_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_packed_level(unit + 4 * Q8_QUADS + 2 * Q8_HALVES, 2, b, g);
+    return q8_packed_level(unit + R16_LEVELS_AT(struct block_q2_k, 2), 2, b, g);
 }
 ALWAYS_INLINE void q2_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {
@@ -221,7 +221,7 @@ ALWAYS_INLINE void q2_k_scales(float *scale, float *offset, const unsigned char 
 ALWAYS_INLINE q8_bytes q3_k_level(const unsigned char *unit, int n, int b, int g)
 {
     (void)n;
-    return q8_packed_level(unit + 4 * Q8_QUADS, 3, b, g);
+    return q8_packed_level(unit + R16_LEVELS_AT(struct block_q3_k, 3), 3, b, g);
 }
 ALWAYS_INLINE void q3_k_scales(float *scale, float *offset, const unsigned char *unit, int n)
 {

@@ -1,19 +1,18 @@
 /* Weight products with 8-bit activations over the layouts <format>_r16, written once for all formats. The order of
  * sums is that of scalar/matmul_q8.c, so the bits are.
  *
- * A file of an instruction set includes its vec_q8_<isa>.h, defines MATMUL_ISA, MATMUL_NEEDS, the numbers of tokens
- * below with the lists Q8_TILES and Q8_FEWS, and includes this file, which makes kernel_<format>_r16_q8_<isa> for every
- * line of r16.inc.
+ * A file of an instruction set includes its vec_q8_<isa>.h, defines MATMUL_ISA, MATMUL_NEEDS, Q8_FEW with the list
+ * Q8_FEWS, for a slab also Q8_DIRECT, Q8_TILE_TOKENS and Q8_TILES, and includes this file, which makes
+ * kernel_<format>_r16_q8_<isa> for every line of r16.inc.
  *
  * Sums of levels times q are exact integers, so only the float steps have an order: in each block of 32 columns one
  * multiply-add per sub-block with the weights' scale, then one with the activations'. So there are two float steps for
  * 8 integer steps, which bounds a machine that does one of either at a time to 80 % of its integer peak. One scale of
- * activations per 128 columns would reach 88 %, and was measured to cost three times the divergence.
+ * activations per 128 columns moves the bound to 88 % (84 % were measured), and was measured to cost four times the
+ * divergence.
  *
- * Up to Q8_DIRECT(kind) tokens: the levels go from memory through registers into the products, for at most Q8_FEW
- * tokens at a time. More: the levels of one unit (2 or 4 KiB) and its scales are written to scratch once and used for
- * up to Q8_CHUNK tokens, in tiles of up to Q8_TILE_TOKENS whose sums stay in registers. Everything of one unit lies in
- * L1: levels, scales, activations, totals. */
+ * The levels go from memory through registers into the products, for at most Q8_FEW tokens at a time. For more than
+ * Q8_DIRECT(kind) tokens, where that is defined, they go by way of a slab (q8_slab.h). */
 #ifndef OPS_TMPL_Q8_TMPL_H
 #define OPS_TMPL_Q8_TMPL_H
 
@@ -31,19 +30,10 @@
 #define Q8_STRING(a)   Q8_STRING_(a)
 
 enum {
-    Q8_CHUNK = 64,                          /* tokens that share decoded levels */
     Q8_MAX_BLOCKS = 8,                      /* of 32 columns in a unit */
     Q8_MAX_SUBS = 2 * Q8_MAX_BLOCKS,        /* sub-blocks of 16 columns in a unit */
     Q8_AT_ONCE = 4,                         /* blocks of activations that are rounded together */
     Q8_AHEAD = 4096,                        /* bytes between what several tokens multiply and what is fetched */
-    Q8_BLOCK_BYTES = Q8_GROUPS * Q8_VECTOR, /* levels of one block */
-};
-
-/* A decoded unit, and the running results of one panel. Aligned as the scratch is. */
-struct q8_slab {
-    uint8_t levels[Q8_PLANES * Q8_MAX_BLOCKS * Q8_BLOCK_BYTES];
-    float scale[Q8_MAX_SUBS * Q8_ROWS], offset[Q8_MAX_SUBS * Q8_ROWS];
-    float total[Q8_CHUNK * Q8_ROWS];
 };
 
 /* What the instructions must know of a format: columns per scale, whether there are offsets, the zero point as a power
@@ -81,12 +71,6 @@ static void q8_pack_x(void *dst, const float *x, ptrdiff_t ldx, const int *rows,
     }
 }
 
-static size_t q8_scratch_bytes(int k)
-{
-    (void)k;
-    return sizeof(struct q8_slab);
-}
-
 /* ---- sub-blocks -------------------------------------------------------------------------------------------------- */
 
 /* Minus the sums of q of sub-block h of a block, of all tokens; a block has `parts` of them. */
@@ -112,52 +96,24 @@ ALWAYS_INLINE void q8_add_block(vec16 *total, const vec16 *sub, int n_t, const f
     UNROLL for (int t = 0; t < n_t; t++) total[t] = vec16_fma(sub[t], vec16_broadcast(scale[t]), total[t]);
 }
 
-/* ---- many tokens ------------------------------------------------------------------------------------------------- */
+#ifdef Q8_DIRECT
+#include "ops/tmpl/q8_slab.h"
+#else
+#define Q8_KIND_TILES(name)
+#define SLAB_KERNEL(id, unit_columns, kind)
+#define RUN_SLAB(id, kind, y, ldy, panel, x, scratch) ((void)(scratch), false)
+enum { Q8_SLAB_BYTES = 0, Q8_MOST_TOKENS = Q8_FEW };
+#endif
 
-/* total += the unit's share, for n_t tokens from t0 on. */
-ALWAYS_INLINE void q8_tile(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block, int n_blocks,
-                           int t0, int n_t, struct q8_kind kind)
+static size_t q8_scratch_bytes(int k)
 {
-    const int parts = Q8_BLOCK / kind.sub, n = Q8_GROUPS / parts;
-    const uint8_t *levels = slab->levels;
-    const float *scale = slab->scale, *offset = slab->offset;
-    vec16 sum[Q8_TILE_TOKENS];
-    UNROLL for (int t = 0; t < n_t; t++) sum[t] = vec16_load(total + t * Q8_ROWS);
-    for (int end = block + n_blocks; block < end; block++) {
-        const ptrdiff_t at = (ptrdiff_t)block * x->m + t0;
-        vec16 sub[Q8_TILE_TOKENS];
-        UNROLL for (int t = 0; t < n_t; t++) sub[t] = vec16_broadcast(0.0f);
-        UNROLL for (int h = 0; h < parts; h++) {
-            const int32_t *zero = q8_zero(x, block, x->m, parts, h) + t0;
-            vec16 dot[Q8_TILE_TOKENS];
-            q8_dot_tile(dot, levels + h * n * Q8_VECTOR, n, x->q + at * Q8_BLOCK + h * kind.sub, n_t, zero, kind.shift,
-                        kind.max);
-            q8_add_sub(sub, dot, n_t, scale + h * Q8_ROWS, offset + h * Q8_ROWS, zero, kind);
-        }
-        q8_add_block(sum, sub, n_t, x->scale + at);
-        levels += Q8_BLOCK_BYTES;
-        scale += parts * Q8_ROWS;
-        offset += parts * Q8_ROWS;
-    }
-    UNROLL for (int t = 0; t < n_t; t++) vec16_store(total + t * Q8_ROWS, sum[t]);
+    (void)k;
+    return Q8_SLAB_BYTES;
 }
 
-typedef void q8_tile_function(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block,
-                              int n_blocks, int t0);
-
-#define Q8_TILE(kind_name, n_t)                                                                                     \
-    static void kind_name##_tile_##n_t(float *total, const struct q8_slab *slab, const struct q8_rows *x, int block, \
-                                       int n_blocks, int t0)                                                        \
-    {                                                                                                               \
-        q8_tile(total, slab, x, block, n_blocks, t0, n_t, kind_name);                                               \
-    }
-
-/* Q8_TILES(X, kind): X(kind, n) for n = 1 .. Q8_TILE_TOKENS, from the file of the instruction set. */
 #define Q8_KIND(name, columns, has_offset, zero_shift, largest)                    \
     static const struct q8_kind name = {columns, has_offset, zero_shift, largest}; \
-    Q8_TILES(Q8_TILE, name)                                                        \
-    static q8_tile_function *const name##_tiles[Q8_TILE_TOKENS + 1] = {NULL, Q8_TILES(Q8_TILE_NAME, name)};
-#define Q8_TILE_NAME(kind_name, n_t) kind_name##_tile_##n_t,
+    Q8_KIND_TILES(name)
 
 Q8_KIND(nibbles_less_8, 32, false, 3, 15)
 Q8_KIND(levels_less_16, 32, false, 4, 31)
@@ -169,23 +125,11 @@ Q8_KIND(two_bits_offset, 16, true, -1, 3)
 Q8_KIND(three_bits_less_4, 16, false, 2, 7)
 Q8_KIND(six_bits_less_32, 16, false, 5, 63)
 
-/* Tokens t0 .. t1 of one unit, in tiles of nearly equal width. */
-static void q8_tiles(struct q8_slab *slab, const struct q8_rows *x, int block, int n_blocks, int t0, int t1,
-                     q8_tile_function *const *tiles)
-{
-    const int n = t1 - t0, n_tiles = (n + Q8_TILE_TOKENS - 1) / Q8_TILE_TOKENS;
-    for (int i = 0, t = t0; i < n_tiles; i++) {
-        const int width = n / n_tiles + (i < n % n_tiles);
-        tiles[width](slab->total + (t - t0) * Q8_ROWS, slab, x, block, n_blocks, t);
-        t += width;
-    }
-}
-
 /* ---- the kernels ------------------------------------------------------------------------------------------------- */
 
 /* At a block of `bytes` bytes, fetches its share of what comes later: for several tokens into L1; for a single one into
- * L2, and only where many scales stand between levels (Q6_K reads 27 GB/s with, 22 without), because elsewhere the
- * processor's own prefetching does better (Q5_K 28 and 32). Several tokens read too slowly for that. */
+ * L2, and only where many scales stand between levels (Q6_K reads 27 GB/s with it, 22 without), because elsewhere the
+ * processor's own prefetching does better (Q5_K 28 with it, 32 without). Several tokens read too slowly for that. */
 ALWAYS_INLINE void q8_fetch(const unsigned char *at, size_t bytes, struct q8_kind kind, bool single)
 {
     if (!single) {
@@ -195,13 +139,22 @@ ALWAYS_INLINE void q8_fetch(const unsigned char *at, size_t bytes, struct q8_kin
     }
 }
 
-/* What is fetched into L2 while a panel is read several times, for 8 tokens after 8 tokens: the panel behind it, an
+/* What is fetched into L2 while a panel is read several times, for Q8_FEW tokens each time: the panel behind it, an
  * equal part each time. So reading memory and multiplying overlap, where fetching just ahead would read memory at full
  * speed the first time and not at all the other times. */
 struct q8_next {
     const unsigned char *at; /* NULL: nothing */
     size_t step;             /* bytes per block */
 };
+
+/* At a block: the lines that begin in its share. */
+ALWAYS_INLINE struct q8_next q8_fetch_next(struct q8_next next)
+{
+    const unsigned char *end = next.at + next.step;
+    for (const unsigned char *line = next.at + (-(uintptr_t)next.at & 63); line < end; line += 64)
+        __builtin_prefetch(line, 0, 2);
+    return (struct q8_next){end, next.step};
+}
 
 /* Tokens from t on. */
 static struct q8_rows q8_rows_from(const struct q8_rows *x, int t)
@@ -274,9 +227,8 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
             id##_scales(scale, offset, unit, n);                                                                       \
             for (int b = 0; b < n; b += id##_at_once) {                                                                \
                 UNROLL for (int i = 0; i < id##_at_once; i++) {                                                        \
-                    if (n_t > 1 && next.at) {                                                                          \
-                        for (size_t at = 0; at < next.step; at += 64) __builtin_prefetch(next.at + at, 0, 2);          \
-                        next.at += next.step;                                                                          \
+                    if (next.at) {                                                                                     \
+                        next = q8_fetch_next(next);                                                                    \
                     } else {                                                                                           \
                         q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, n_t == 1);                 \
                     }                                                                                                  \
@@ -289,31 +241,20 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
     }                                                                                                                  \
     Q8_FEWS(Q8_FEW_TOKENS, id)                                                                                         \
     static q8_few_function *const id##_fews[Q8_FEW + 1] = {NULL, Q8_FEWS(Q8_FEW_NAME, id)};                            \
-    /* Levels of block b to the slab. */                                                                               \
-    ALWAYS_INLINE void id##_keep(struct q8_slab *slab, const unsigned char *unit, int n, int b)                        \
+    /* All tokens, one panel; behind it lies another one to be multiplied, or not. */                                  \
+    static void id##_run_few(float *y, ptrdiff_t ldy, const unsigned char *panel, size_t panel_bytes, bool is_last,    \
+                             const struct q8_rows *x)                                                                  \
     {                                                                                                                  \
-        UNROLL for (int g = 0; g < Q8_GROUPS; g += 2)                                                                  \
-            q8_store_levels(slab->levels + b * Q8_BLOCK_BYTES + g * Q8_VECTOR, id##_level(unit, n, b, g),              \
-                            id##_level(unit, n, b, g + 1), kind.shift, kind.max);                                      \
-    }                                                                                                                  \
-    /* Tokens t0 .. t1, one panel; totals are left in the slab. */                                                     \
-    static void id##_many(struct q8_slab *slab, const unsigned char *unit, const struct q8_rows *x, int t0, int t1)    \
-    {                                                                                                                  \
-        memset(slab->total, 0, (size_t)(t1 - t0) * Q8_ROWS * sizeof(float));                                           \
-        for (int block = 0, n; block < x->n_blocks; block += n) {                                                      \
-            n = x->n_blocks - block < id##_unit_blocks ? x->n_blocks - block : id##_unit_blocks;                       \
-            const size_t bytes = r16_unit_bytes(sizeof(struct block_##id), (unit_columns) == 256 ? 1 : n);             \
-            id##_scales(slab->scale, slab->offset, unit, n);                                                           \
-            for (int b = 0; b < n; b += id##_at_once) {                                                                \
-                UNROLL for (int i = 0; i < id##_at_once; i++) {                                                        \
-                    q8_fetch(unit + (b + i) * id##_block_bytes, id##_block_bytes, kind, false);                        \
-                    id##_keep(slab, unit, n, b + i);                                                                   \
-                }                                                                                                      \
-            }                                                                                                          \
-            q8_tiles(slab, x, block, n, t0, t1, kind##_tiles);                                                         \
-            unit += bytes;                                                                                             \
+        const int n_parts = (x->m + Q8_FEW - 1) / Q8_FEW;                                                              \
+        for (int i = 0, t = 0, n; i < n_parts; i++, t += n) {                                                          \
+            const struct q8_rows part = q8_rows_from(x, t);                                                            \
+            struct q8_next next = {NULL, id##_block_bytes / (size_t)n_parts + 1};                                      \
+            n = x->m / n_parts + (i < x->m % n_parts);                                                                 \
+            if (n_parts > 1 && !is_last) next.at = panel + panel_bytes + (size_t)i * panel_bytes / (size_t)n_parts;    \
+            id##_fews[n](y + t * ldy, ldy, panel, &part, next);                                                        \
         }                                                                                                              \
     }                                                                                                                  \
+    SLAB_KERNEL(id, unit_columns, kind)                                                                                \
     static void id##_run(float *y, ptrdiff_t ldy, const void *w, const void *packed, int row0, int row1, int m, int k, \
                          void *scratch)                                                                                \
     {                                                                                                                  \
@@ -321,26 +262,9 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         const struct q8_rows x = q8_rows_at(packed, m, k);                                                             \
         const size_t panel_bytes = layout_##id##_r16.packed_bytes(Q8_ROWS, k);                                         \
         const unsigned char *panel = (const unsigned char *)w + (size_t)(row0 / Q8_ROWS) * panel_bytes;                \
-        struct q8_slab *slab = scratch;                                                                                \
         for (int row = row0; row < row1; row += Q8_ROWS, panel += panel_bytes) {                                       \
-            if (m <= Q8_DIRECT(kind)) {                                                                                \
-                const int n_parts = (m + Q8_FEW - 1) / Q8_FEW;                                                         \
-                for (int i = 0, t = 0, n; i < n_parts; i++, t += n) {                                                  \
-                    const struct q8_rows part = q8_rows_from(&x, t);                                                   \
-                    n = m / n_parts + (i < m % n_parts);                                                               \
-                    const struct q8_next next = {n_parts > 1 && row + Q8_ROWS < row1                                   \
-                                                     ? panel + panel_bytes + (size_t)i * panel_bytes / n_parts : NULL, \
-                                                 id##_block_bytes / (size_t)n_parts + 1};                              \
-                    id##_fews[n](y + t * ldy + row, ldy, panel, &part, next);                                          \
-                }                                                                                                      \
-                continue;                                                                                              \
-            }                                                                                                          \
-            for (int t0 = 0, t1; t0 < m; t0 = t1) {                                                                    \
-                t1 = m - t0 < Q8_CHUNK ? m : t0 + Q8_CHUNK;                                                            \
-                id##_many(slab, panel, &x, t0, t1);                                                                    \
-                for (int t = t0; t < t1; t++)                                                                          \
-                    vec16_store(y + t * ldy + row, vec16_load(slab->total + (t - t0) * Q8_ROWS));                      \
-            }                                                                                                          \
+            if (!RUN_SLAB(id, kind, y + row, ldy, panel, &x, scratch))                                                 \
+                id##_run_few(y + row, ldy, panel, panel_bytes, row + Q8_ROWS == row1, &x);                             \
         }                                                                                                              \
     }                                                                                                                  \
     const struct panel_kernel Q8_JOIN(kernel_##id##_r16_q8_, MATMUL_ISA) = {                                           \
@@ -348,7 +272,7 @@ ALWAYS_INLINE int q8_order(int i, int n) { return n == Q8_GROUPS ? i / 2 + i % 2
         .needs = MATMUL_NEEDS,                                                                                         \
         .layout = &layout_##id##_r16,                                                                                  \
         .m_min = 1,                                                                                                    \
-        .m_tile = Q8_TILE_TOKENS,                                                                                      \
+        .m_tile = Q8_MOST_TOKENS,                                                                                      \
         .exact = true,                                                                                                 \
         .peak = PEAK_INT8,                                                                                             \
         .x_bytes = q8_x_bytes,                                                                                         \
@@ -373,7 +297,7 @@ FORMAT_KERNEL(mxfp4, 128, codes_less_16)
 
 /* The same for blocks in the order of their file. */
 #define R16(id, type, elements)                                                                                      \
-    FILE_KERNEL(id, id##_r16, Q8_JOIN(q8_, MATMUL_ISA), .needs = MATMUL_NEEDS, .m_min = 1, .m_tile = Q8_TILE_TOKENS, \
+    FILE_KERNEL(id, id##_r16, Q8_JOIN(q8_, MATMUL_ISA), .needs = MATMUL_NEEDS, .m_min = 1, .m_tile = Q8_MOST_TOKENS, \
                 .exact = true, .peak = PEAK_INT8, .x_bytes = q8_x_bytes, .pack_x = q8_pack_x)
 #include "ops/r16.inc"
 

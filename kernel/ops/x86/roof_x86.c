@@ -86,11 +86,10 @@ struct tile_configuration {
                          : "cc", "memory");                                                                         \
     }
 
-FOUR_TILES(int8_amx, "tdpbssd")
 FOUR_TILES(bf16_amx, "tdpbf16ps")
 
+/* Of the instructions that kernels use: none multiplies bytes in tiles. */
 const struct roof_loop roof_loops[] = {
-    {PEAK_INT8, "amx_int8", CPU_FEATURE(AMX_INT8), 4 * 2.0 * 16 * 16 * 64, int8_amx},
     {PEAK_INT8, "avx512vnni", CPU_FEATURE(AVX512VNNI), 12 * 2.0 * 64, int8_avx512vnni},
     {PEAK_INT8, "avxvnni", CPU_FEATURE(AVXVNNI), 12 * 2.0 * 32, int8_avxvnni},
     {PEAK_INT8, "avx2", CPU_FEATURE(AVX2), 6 * 2.0 * 32, int8_avx2},

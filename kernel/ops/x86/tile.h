@@ -4,7 +4,6 @@
  *   tile_configure(shapes)          tile_release()
  *   tile_zero(t)                    tile_load(t, from, stride)         tile_store(t, to, stride)
  *   tile_dot_bf16(sum, a, b)        sum [m][n] += a [m][k pairs of bfloat16] times b [k][n pairs]
- *   tile_dot_i8u8(sum, a, b)        the same of fours of bytes, a signed, b unsigned, sums in 32 bits, which wrap
  *
  * Numbers of tiles are literals. tile_dot_bf16 sums the first partners of all pairs and the second ones in a chain of
  * fused multiply-adds each, from zero in ascending k, adds the two, and adds that to `sum`: all rounded to even, with
@@ -50,7 +49,6 @@ static inline void tile_release(void) { __asm__ volatile("tilerelease" : : : "me
 #define tile_store(t, to, stride) \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(to), "r"((ptrdiff_t)(stride)) : "memory")
 #define tile_dot_bf16(sum, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
-#define tile_dot_i8u8(sum, a, b) __asm__ volatile("tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
 
 #else
 
@@ -153,22 +151,6 @@ static inline void tile_dot_bf16(int sum, int a, int b)
             }
             memcpy(&total, &tile_unit.data[sum][m][4 * n], sizeof total);
             total = flushed(flushed(total) + flushed(chain[0] + chain[1]));
-            memcpy(&tile_unit.data[sum][m][4 * n], &total, sizeof total);
-        }
-}
-
-static inline void tile_dot_i8u8(int sum, int a, int b)
-{
-    if (tile_cannot_dot(sum, a, b)) return;
-    const int n_k = tile_unit.shapes.row_bytes[a], n_n = tile_unit.shapes.row_bytes[sum] / 4;
-    for (int m = 0; m < tile_unit.shapes.rows[sum]; m++)
-        for (int n = 0; n < n_n; n++) {
-            uint32_t total;
-            memcpy(&total, &tile_unit.data[sum][m][4 * n], sizeof total);
-            for (int k = 0; k < n_k; k++) {
-                const int x = (int8_t)tile_unit.data[a][m][k], w = tile_unit.data[b][k / 4][4 * n + k % 4];
-                total += (uint32_t)(x * w);
-            }
             memcpy(&tile_unit.data[sum][m][4 * n], &total, sizeof total);
         }
 }

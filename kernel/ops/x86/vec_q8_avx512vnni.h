@@ -9,8 +9,8 @@
  *
  * Sums of products are of every row one float, exact: the sum over 4 n columns of (level - zero) * q. `zero` points at
  * minus the sum of these q; the zero point is 1 << shift, or 0 when shift < 0; no level is above `max`. Levels from
- * registers: q8_begin, then q8_step for i = 0 .. n - 1, then q8_end. From the slab, as q8_store_levels wrote them:
- * q8_dot_tile. */
+ * registers: q8_begin, then q8_step for i = 0 .. n - 1, then q8_end. From the slab (which this file does without), as
+ * q8_store_levels wrote them: q8_dot_tile. */
 #ifndef OPS_X86_VEC_Q8_AVX512VNNI_H
 #define OPS_X86_VEC_Q8_AVX512VNNI_H
 
@@ -100,22 +100,6 @@ ALWAYS_INLINE vec16 q8_end(q8_sum sum, const int32_t *zero, int shift, int n, in
 {
     (void)zero, (void)shift, (void)n, (void)max;
     return _mm512_cvtepi32_ps(sum);
-}
-
-enum { Q8_PLANES = 1 };
-ALWAYS_INLINE void q8_store_levels(uint8_t *to, q8_bytes w, q8_bytes next, int shift, int max)
-{
-    (void)shift, (void)max;
-    _mm512_storeu_si512(to, w);
-    _mm512_storeu_si512(to + 64, next);
-}
-
-#include "ops/tmpl/q8_steps.h" /* needs the functions above */
-
-ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
-                               int shift, int max)
-{
-    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
 }
 
 /* Rounds n_blocks * 32 floats, n_blocks at most 4, to q; half[i]: minus the sum of each 16 q (q8.h). Where a factor is

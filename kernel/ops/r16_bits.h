@@ -11,10 +11,10 @@
  *              v3: L3 L5(3..4) L7(3)  v4: L4 L6(3..4) L7(4)
  *     6 bits   v0: L0 L3(0..1)        v1: L1 L3(2..3)           v2: L2 L3(4..5)     v3 .. v5: L4 .. L7 likewise
  *
- * Of 16 rows' words, v[i] of 32 columns number b lie at byte (b * bits + i) * 64: read from front to back, and 1 to 3
- * instructions per level (tmpl/q8_formats.h) where fields apart take 5. */
-#ifndef OPS_R16_PLANES_H
-#define OPS_R16_PLANES_H
+ * Of 16 rows' words, v[i] of 32 columns number b lie at byte (b * bits + i) * 64: read from front to back, and about
+ * two instructions per level (tmpl/q8_formats.h) where fields apart take five. */
+#ifndef OPS_R16_BITS_H
+#define OPS_R16_BITS_H
 
 #include <stdint.h>
 #include <string.h>
@@ -26,10 +26,6 @@ enum {
     R16_WORDS = 64,     /* of four columns in a row of 256 */
     R16_BLOCK_WORDS = 8 /* of those 32 columns that are packed together */
 };
-
-/* Byte of a unit at which the levels begin, behind everything else that a block of 256 has. */
-#define R16_LEVELS_AT(block, bits) \
-    ((R16_ROWS * (sizeof(block) - 32 * (bits)) + R16_ALIGNMENT - 1) / R16_ALIGNMENT * R16_ALIGNMENT)
 
 /* `n` bits of each byte of a word, from bit `from` on, moved to bit `to`. */
 ALWAYS_INLINE uint32_t move_bits(uint32_t word, int from, int n, int to)
