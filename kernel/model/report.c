@@ -252,7 +252,8 @@ static void put_layout_reason(struct line *line, const struct model *m, const st
     else if (w->n % layout->nr != 0)
         put(line, "%d outputs are no multiple of %d", w->n, layout->nr);
     else if (layout->file_order)
-        put(line, "only with --no-repack%s", layout->rounds_x ? " and without --float" : "");
+        put(line, "only with --no-repack%s, where the file has the matrices one behind the other",
+            layout->rounds_x ? " and without --float" : "");
     else
         put(line, layout->rounds_x ? "only without --float" : "only with --blas");
 }
