@@ -16,9 +16,9 @@ TestSuite(pack);
 
 /* ---- who packs --------------------------------------------------------------------------------------------------- */
 
-static struct job make_job(struct planned *item, int n, int k, int expert)
+static struct job make_job(struct planned *item, int n, int k)
 {
-    *item = (struct planned){.role = expert < 0 ? ROLE_Q : ROLE_EXPERT_UP, .layer = 0, .expert = expert};
+    *item = (struct planned){.role = ROLE_EXPERT_UP, .layer = 0, .expert = 5};
     item->rows.dtype = DTYPE_F32;
     item->rows.n = n;
     item->rows.k = k;
@@ -29,7 +29,7 @@ Test(pack, huge_pages_go_round)
 {
     enum { N = 1024, K = 2048, N_THREADS = 3 }; /* 8 MiB, four pages */
     struct planned item;
-    struct job job = make_job(&item, N, K, 5);
+    struct job job = make_job(&item, N, K);
     for (uintptr_t first = 0; first < 7; first++) {
         job.data = (void *)(first * HUGE_PAGE_BYTES); /* is not touched */
         for (int row = 0; row < N; row += 16) {

@@ -158,14 +158,6 @@ ALWAYS_INLINE void q8_store_levels(uint8_t *to, q8_bytes w, q8_bytes next, int s
     q8_store(to + 64, next);
 }
 
-#include "ops/tmpl/q8_steps.h" /* needs the functions above */
-
-ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
-                               int shift, int max)
-{
-    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
-}
-
 #else
 
 /* Pairs of products in 16 bits, and what did not fit any longer in 32. Levels up to 255: pairs of low nibbles, and of
@@ -290,19 +282,28 @@ ALWAYS_INLINE void q8_dot_nibbles(vec16 *dot, const uint8_t *levels, int n, cons
     }
 }
 
-#include "ops/tmpl/q8_steps.h" /* needs the functions above */
+#endif
 
+/* The sums of n groups of 16 rows x 4 columns, levels[n * 64], with n_t tokens. Everything is a constant but the
+ * pointers, so that loops unroll. */
 ALWAYS_INLINE void q8_dot_tile(vec16 *dot, const uint8_t *levels, int n, const int8_t *q, int n_t, const int32_t *zero,
                                int shift, int max)
 {
+#if !Q8_HAS_VNNI
     if (max == Q8_NIBBLES) {
         q8_dot_nibbles(dot, levels, n, q, n_t, zero, shift);
         return;
     }
-    q8_dot_steps(dot, levels, n, q, n_t, zero, shift, max);
+#endif
+    q8_sum sum[8]; /* tokens of the largest tile */
+    UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_begin(zero + t, shift);
+    UNROLL for (int g = 0; g < n; g++) {
+        const q8_bytes w = q8_load(levels + g * 64);
+        UNROLL for (int t = 0; t < n_t; t++) sum[t] = q8_step(sum[t], w, q + t * Q8_BLOCK + 4 * g, g, max);
+    }
+    UNROLL for (int t = 0; t < n_t; t++) dot[t] = q8_end(sum[t], zero + t, shift, n, max);
 }
 
-#endif
 
 /* Rounds n_blocks * 32 floats, n_blocks at most 4, to q; half[i]: minus the sum of each 16 q (q8.h). */
 ALWAYS_INLINE void q8_round_blocks(int8_t *q, int32_t *half, float *scale, const float *x, int n_blocks)
