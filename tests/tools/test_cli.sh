@@ -504,16 +504,17 @@ test_interrupt() {
 # A model file that becomes shorter while its weights are read in it: an error, neither death by SIGBUS nor a result.
 test_file_that_becomes_shorter() {
     local reader line job bytes
-    mkdir "$work/cut"
-    cp "$demo"/*.json "$demo/model.safetensors" "$work/cut"
-    bytes=$(wc -c <"$work/cut/model.safetensors")
-    sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 8192/' "$work/cut/config.json"
-    mkfifo "$work/cut/fifo"
-    "$sluice" run "$work/cut" --no-repack -p Once -n 1000000 --ignore-eos --json >"$work/cut/fifo" 2>"$err" </dev/null &
+    mkdir "$work/shrinking"
+    cp "$demo"/*.json "$demo/model.safetensors" "$work/shrinking"
+    bytes=$(wc -c <"$work/shrinking/model.safetensors")
+    sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 8192/' "$work/shrinking/config.json"
+    mkfifo "$work/shrinking/fifo"
+    "$sluice" run "$work/shrinking" --no-repack -p Once -n 1000000 --ignore-eos --json \
+        >"$work/shrinking/fifo" 2>"$err" </dev/null &
     job=$!
-    exec {reader}<"$work/cut/fifo"
+    exec {reader}<"$work/shrinking/fifo"
     read -r line <&"$reader" # it decodes, and cannot end before we read on: a pipe holds less than what is to come
-    truncate -s 4096 "$work/cut/model.safetensors"
+    truncate -s 4096 "$work/shrinking/model.safetensors"
     { printf '%s\n' "$line"; cat <&"$reader"; } >"$out"
     exec {reader}<&-
     wait "$job"
@@ -522,7 +523,7 @@ test_file_that_becomes_shorter() {
     check "a file that becomes shorter gives one line" test "$(cat "$err")" = \
         "error: model.safetensors: became shorter while it was in use: 4096 bytes, expected $bytes"
     check "there is no summary" not grep -q finish_reason "$out"
-    rm -r "$work/cut"
+    rm -r "$work/shrinking"
 }
 
 test_load() {
