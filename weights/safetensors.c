@@ -319,9 +319,12 @@ static sluice_status read_entries(struct parse *p)
 
 /* ---- all tensors together --------------------------------------------------------------------------------------- */
 
+/* Of equal names the one in the later file, by its name, comes last, so that sentences about it are always the same. */
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(((const struct tensor_view *)a)->name, ((const struct tensor_view *)b)->name);
+    const struct tensor_view *s = a, *t = b;
+    const int order = strcmp(s->name, t->name);
+    return order ? order : strcmp(s->file, t->file);
 }
 
 void tensors_sort(struct tensor_view *tensors, size_t n)
