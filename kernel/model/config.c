@@ -403,7 +403,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
     if (!s) s = read_layer_overrides(c, source, f);
     if (!s) s = config_read_rope(c, source, f);
     if (!s) s = read_lists(c, source, f);
-    if (!s) s = c->arch->derive(c, f);
+    if (!s) s = config_derive(c, CONFIG, f);
     if (!s) s = config_check_layers(c, source, &names, f);
     if (!s) s = read_tied(c, source, f);
     if (!s) s = read_tokens(c, source, f);
@@ -439,6 +439,11 @@ void config_free(struct model_config *c)
 {
     memory_free(c->layers);
     c->layers = NULL;
+}
+
+sluice_status config_derive(struct model_config *c, const char *file, struct failure *f)
+{
+    return c->arch->derive(c, f) ? fail_in(f, file) : SLUICE_OK;
 }
 
 int config_n_moe_layers(const struct model_config *c)

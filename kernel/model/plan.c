@@ -238,7 +238,7 @@ static const char *missing_part(const struct planner *p, const struct tensor_rul
 static void note_missing_experts(struct planner *p, const struct tensor_rule *rule, int l, int n_experts)
 {
     char name[NAME_BYTES], range[48];
-    for (int e = 0; e < n_experts; e++) {
+    for (int e = 0; e < n_experts && !p->missing_is_cut; e++) {
         const char *part = missing_part(p, rule, l, e);
         if (!part) continue;
         int last = e;
@@ -668,7 +668,8 @@ static sluice_status plan_list(struct planner *p, const struct tensor_rule *rule
         while (end->name && end->role == rule->role) end++;
         const bool of_layers = strstr(rule->name, "{l}") != NULL;
         const int last = has_role(instead, rule->role) ? -1 : of_layers ? p->config->n_layers : 0;
-        for (int l = of_layers ? 0 : -1; l < last; l++) {
+        /* A list that is full ends the search: a few bytes of configuration can ask for millions of tensors. */
+        for (int l = of_layers ? 0 : -1; l < last && !p->missing_is_cut; l++) {
             sluice_status s = plan_role(p, rule, end, l);
             if (s) return s;
         }

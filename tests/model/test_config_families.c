@@ -474,6 +474,9 @@ Test(config_families, the_number_of_chosen_experts_has_a_name_of_its_own)
               {"enable_moe_block", "true"});
     MALFORMED("experts_per_token: found 9, expected at most the number of experts, 8", FAMILY("GptOssForCausalLM"),
               {"num_experts_per_tok", NULL}, {"experts_per_token", "9"});
+    MALFORMED("num_experts, top_k_experts, moe_intermediate_size: found 0, 2, 16, expected all of them with "
+              "enable_moe_block",
+              GEMMA4, GEMMA4_EXPERTS("null", "2"), {"enable_moe_block", "true"});
     ACCEPTED(GEMMA4, GEMMA4_EXPERTS("2", "3"), {"enable_moe_block", "false"});
     cr_expect_eq(config_n_moe_layers(&config), 0);
     config_free(&config);
