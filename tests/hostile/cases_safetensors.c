@@ -419,10 +419,10 @@ const struct hostile_case hostile_safetensors[] = {
     MALFORMED("S26", "a name of 2000 bytes", long_name, 2000, BAD_NAME(N_64 "...")),
     MALFORMED("S26", "a name of 1025 bytes", long_name, 1025, BAD_NAME(N_64 "...")),
     ACCEPTED("S26", "a name of 1024 bytes", more_long_name, 1024,
-             "model: 1 tensors are not used by this architecture, the first is \"" N_64 "...\""),
+             "model: tensor \"" N_64 "...\" is not used by this architecture"),
     ACCEPTED("S26", "a name that clears the screen", more,
              TEXT("\"\\u001b[2J\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}"),
-             "model: 1 tensors are not used by this architecture, the first is \"\\x1b[2J\""),
+             "model: tensor \"\\x1b[2J\" is not used by this architecture"),
     {"S26", "a name of one letter", name, TEXT("a"), SLUICE_FORMAT, "model: missing tensors: " BASE_TENSOR, 0},
 
     MALFORMED("S27", "1100000 tensors", many_tensors, 1100000, "header: tensor count exceeds the limit 1048576"),
@@ -431,7 +431,7 @@ const struct hostile_case hostile_safetensors[] = {
 
     ACCEPTED("S28", "a tensor of nothing", more,
              TEXT("\"z\":{\"dtype\":\"F32\",\"shape\":[0,5],\"data_offsets\":[0,0]}"),
-             "model: 1 tensors are not used by this architecture, the first is \"z\""),
+             "model: tensor \"z\" is not used by this architecture"),
     ACCEPTED("S28", "a tensor of nothing and a number behind the last tensor", more_data,
              TEXT("\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[3584,3584]},"
                   "\"y\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[3584,3588]}"),
