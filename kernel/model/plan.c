@@ -31,7 +31,7 @@ struct planner {
     const char *prefix; /* what this folder has for "model." */
     size_t cap;
     char missing[2048];
-    size_t n_missing;
+    size_t n_missing;   /* matrices and vectors that cannot be planned */
     bool missing_is_cut; /* some names found no room */
 };
 
@@ -209,22 +209,26 @@ static struct found find_expert(const struct planner *p, const struct tensor_rul
 
 static bool lacks_scales(const struct found *found) { return found->encoding != ROWS_PLAIN && !found->scales; }
 
-static void note_missing(struct planner *p, const char *name, const char *suffix)
+/* Several matrices may lie in one tensor, which is named once. */
+static bool is_noted(const struct planner *p, const char *name)
 {
-    size_t n = strlen(p->missing);
-    if (n + strlen(name) + strlen(suffix) + 3 < sizeof p->missing)
-        snprintf(p->missing + n, sizeof p->missing - n, "%s%s%s", n ? ", " : "", name, suffix);
-    else
-        p->missing_is_cut = true;
-    p->n_missing++;
+    const size_t n = strlen(name);
+    for (const char *at = strstr(p->missing, name); at; at = strstr(at + 1, name))
+        if ((at == p->missing || at[-1] == ' ') && (at[n] == 0 || at[n] == ',')) return true;
+    return false;
 }
 
-/* Two halves have their scales in one tensor, which is named once. */
-static void note_missing_scales(struct planner *p, const char *name, const char *suffix)
+static void note_missing(struct planner *p, const char *name, const char *suffix)
 {
     char whole[NAME_BYTES + 16];
+    size_t n = strlen(p->missing);
     snprintf(whole, sizeof whole, "%s%s", name, suffix);
-    if (!strstr(p->missing, whole)) note_missing(p, whole, "");
+    p->n_missing++;
+    if (is_noted(p, whole)) return;
+    if (n + strlen(whole) + 3 < sizeof p->missing)
+        snprintf(p->missing + n, sizeof p->missing - n, "%s%s", n ? ", " : "", whole);
+    else
+        p->missing_is_cut = true;
 }
 
 /* What of expert e is missing: NULL nothing, "" the tensor, else the suffix of the one with its scales. */
@@ -640,7 +644,7 @@ static sluice_status plan_role(struct planner *p, const struct tensor_rule *rule
             return p->n_missing > before ? SLUICE_OK : plan_stacked(p, r, lc, l);
         }
         if (lacks_scales(&found)) {
-            note_missing_scales(p, name, found.scales_suffix);
+            note_missing(p, name, found.scales_suffix);
             return SLUICE_OK;
         }
         return plan_found(p, r, lc, l, &found);

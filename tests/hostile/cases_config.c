@@ -350,16 +350,14 @@ static void mxfp4_without_scales(struct hostile *h, uint64_t value)
 #define ABSENT                                    ": cannot open: No such file or directory"
 #define NOT_PLAIN                                 "\" is not a plain file name"
 #define WIDTH                                     ", expected an integer in 1..131072"
-#define HEADS                                     ", expected an integer in 1..1024"
+#define TO_1024                                   ", expected an integer in 1..1024"
 #define SCALINGS                                  ", expected one of default, linear, llama3, yarn, proportional"
 #define ANY_FACTOR                                ", expected a number in 1e-06..1e+06"
 #define THETA                                     ", expected a number in 1..1e+15"
 #define METHODS                                   ", expected \"fp8\" or \"mxfp4\", or no quantization"
 #define TOKENS                                    ", expected an integer in 0..15"
 #define KNOWN                                     " is not supported (known: DeepseekV2ForCausalLM, " HOSTILE_REST
-#define FULL_64(c)                                                                                                    \
-    c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c \
-        c c c c c c c
+#define S_16                                      "ssssssssssssssss"
 
 const struct hostile_case hostile_config[] = {
     INDEX("C01", "nothing", "{}", "\"weight_map\" is missing"),
@@ -406,7 +404,7 @@ const struct hostile_case hostile_config[] = {
     SHARD_NAME("C03", "a line end", "a\\nb", "a\\x5cnb" NOT_PLAIN),
     SHARD_NAME("C03", "an escape character", "a\\u001b[2J", "a\\x5cu001b[2J" NOT_PLAIN),
     SHARD_NAME("C03", "half of a surrogate pair", "\\ud800", "\\x5cud800" NOT_PLAIN),
-    MALFORMED("C03", "300 bytes", long_shard_name, 300, BASE_INDEX ": \"" FULL_64("s") "..." NOT_PLAIN),
+    MALFORMED("C03", "300 bytes", long_shard_name, 300, BASE_INDEX ": \"" S_16 S_16 S_16 S_16 "..." NOT_PLAIN),
 
     MALFORMED("C04", "a link out of the folder", shard_link, TEXT("/etc/passwd"), BASE_SHARD_1 NOT_REGULAR),
     MALFORMED("C04", "a link to a device that never ends", shard_link, TEXT("/dev/zero"), BASE_SHARD_1 NOT_REGULAR),
@@ -553,9 +551,9 @@ const struct hostile_case hostile_config[] = {
     KEY("C11", "2^63 positions", "max_position_embeddings=9223372036854775808",
         "max_position_embeddings: found 9.22337204e+18, expected an integer in 1..16777216"),
 
-    KEY("C12", "no layers", "num_hidden_layers=0", "num_hidden_layers: found 0" HEADS),
-    KEY("C12", "-1 layers", "num_hidden_layers=-1", "num_hidden_layers: found -1" HEADS),
-    KEY("C12", "10^9 layers", "num_hidden_layers=1000000000", "num_hidden_layers: found 1000000000" HEADS),
+    KEY("C12", "no layers", "num_hidden_layers=0", "num_hidden_layers: found 0" TO_1024),
+    KEY("C12", "-1 layers", "num_hidden_layers=-1", "num_hidden_layers: found -1" TO_1024),
+    KEY("C12", "10^9 layers", "num_hidden_layers=1000000000", "num_hidden_layers: found 1000000000" TO_1024),
     MALFORMED("C12", "1024 layers of one", edit, TEXT("num_hidden_layers=1024"),
               "model: missing tensors: model.layers.1.input_layernorm.weight, " HOSTILE_REST),
     MALFORMED("C12", "a layer more than there is", edit, TEXT("num_hidden_layers=2"),
@@ -567,14 +565,18 @@ const struct hostile_case hostile_config[] = {
         "num_attention_heads: 2 heads are not a multiple of 4 key-value heads"),
     KEY("C13", "heads that do not divide the width", "num_attention_heads=3\nhead_dim=",
         "num_attention_heads: 3 does not divide hidden_size 8, and head_dim is missing"),
-    KEY("C13", "no heads", "num_attention_heads=0", "num_attention_heads: found 0" HEADS),
-    KEY("C13", "no key-value heads", "num_key_value_heads=0", "num_key_value_heads: found 0" HEADS),
-    KEY("C13", "2^31 heads", "num_attention_heads=2147483648", "num_attention_heads: found 2147483648" HEADS),
+    KEY("C13", "no heads", "num_attention_heads=0", "num_attention_heads: found 0" TO_1024),
+    KEY("C13", "no key-value heads", "num_key_value_heads=0", "num_key_value_heads: found 0" TO_1024),
+    KEY("C13", "2^31 heads", "num_attention_heads=2147483648", "num_attention_heads: found 2147483648" TO_1024),
     MALFORMED("C13", "more heads than the tensors have", edit, TEXT("num_attention_heads=4"),
               "model.safetensors: tensor \"model.layers.0.self_attn.q_proj.weight\": shape [8,8], expected [16,8]"),
     KEY_OF("C13", "value heads that do not share keys", qwen3_next, "linear_num_value_heads=3",
            "linear_num_value_heads: 3 value heads are not a multiple of 2 key heads"),
-    KEY_OF("C13", "no key heads", qwen3_next, "linear_num_key_heads=0", "linear_num_key_heads: found 0" HEADS),
+    KEY_OF("C13", "no key heads", qwen3_next, "linear_num_key_heads=0", "linear_num_key_heads: found 0" TO_1024),
+    FOREIGN("C13", "a layer with fewer keys", "per_layer_config={\"0\":{\"num_key_value_heads\":2}}",
+            "per_layer_config.0.num_key_value_heads: found 2, expected 1"),
+    KEY("C13", "keys of a layer that is not there", "per_layer_config={\"1\":{\"num_key_value_heads\":1}}",
+        "per_layer_config: found 1 entries, expected numbers of layers in 0..0"),
     KEY_OF("C13", "latent attention with fewer keys", deepseek_v3, "num_key_value_heads=1",
            "num_key_value_heads: found 1, expected one for each of 3 heads"),
 
@@ -762,12 +764,11 @@ const struct hostile_case hostile_config[] = {
     KEY_OF("C22", "layers with attention that are not there", lfm2_moe, "layer_types=\nfull_attn_idxs=[1,3]",
            "full_attn_idxs: found 3, expected an integer in 0..2"),
 
-    KEY("C23", "a dense layer that is not there", "mlp_only_layers=[1]",
-        "mlp_only_layers: found 1, expected 0"),
+    KEY("C23", "a dense layer that is not there", "mlp_only_layers=[1]", "mlp_only_layers: found 1, expected 0"),
     KEY("C23", "a dense layer -1", "mlp_only_layers=[-1]", "mlp_only_layers: found -1, expected 0"),
     KEY("C23", "dense layers that are no list", "mlp_only_layers=0",
         "mlp_only_layers: found 0, expected an array of layer numbers"),
-    KEY("C23", "a step of 0", "decoder_sparse_step=0", "decoder_sparse_step: found 0" HEADS),
+    KEY("C23", "a step of 0", "decoder_sparse_step=0", "decoder_sparse_step: found 0" TO_1024),
     MALFORMED("C23", "a dense layer without its tensors", edit, TEXT("mlp_only_layers=[0]"),
               "model: missing tensors: model.layers.0.mlp.gate_proj.weight, model.layers.0.mlp.up_proj.weight, "
               "model.layers.0.mlp.down_proj.weight"),
@@ -777,10 +778,18 @@ const struct hostile_case hostile_config[] = {
               "model: missing tensors: model.layers.1.mlp.gate_proj.weight, model.layers.2.mlp.gate_proj.weight, "
               "model.layers.1.mlp.up_proj.weight, model.layers.2.mlp.up_proj.weight, "
               "model.layers.1.mlp.down_proj.weight, model.layers.2.mlp.down_proj.weight"),
+    MALFORMED("C23", "a step that leaves dense layers without their tensors", qwen3_next, TEXT("decoder_sparse_step=2"),
+              "model: missing tensors: model.layers.0.mlp.gate_proj.weight, model.layers.0.mlp.up_proj.weight, "
+              "model.layers.0.mlp.down_proj.weight"),
     FOREIGN_OF("C23", "experts in every 0th layer", deepseek_v3, "moe_layer_freq=0",
                "moe_layer_freq: found 0, expected 1 (not supported)"),
+    MALFORMED("C23", "linear attention where there is none", qwen3_next, TEXT("full_attention_interval=3"),
+              "model: missing tensors: model.layers.1.linear_attn.in_proj_qkvz.weight, "
+              "model.layers.1.linear_attn.in_proj_ba.weight, model.layers.1.linear_attn.conv1d.weight, "
+              "model.layers.1.linear_attn.A_log, model.layers.1.linear_attn.dt_bias, "
+              "model.layers.1.linear_attn.norm.weight, model.layers.1.linear_attn.out_proj.weight"),
     KEY_OF("C23", "attention in every 0th layer", qwen3_next, "full_attention_interval=0",
-           "full_attention_interval: found 0" HEADS),
+           "full_attention_interval: found 0" TO_1024),
 
     FOREIGN("C24", "an unknown method", "quantization_config={\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":0}",
             "quantization_config.quant_method: found \"gptq\"" METHODS),
@@ -834,6 +843,8 @@ const struct hostile_case hostile_config[] = {
     GENERATION("C26", "top_k -1", "{\"top_k\":-1}", "top_k: found -1, expected an integer in 0..4194304"),
     GENERATION("C26", "an array", "[]", "JSON error at byte 0: a JSON object is missing"),
 
+    KEY("C27", "text_config that is a number", "text_config=7", "text_config: found 7, expected an object"),
+    KEY("C27", "text_config without anything", "text_config={}", "text_config.hidden_size: missing"),
     FOREIGN("C27", "an unknown architecture", "architectures=[\"GPT2LMHeadModel\"]",
             "architectures: \"GPT2LMHeadModel\"" KNOWN),
     FOREIGN("C27", "a blank behind the name", "architectures=[\"Qwen3MoeForCausalLM \"]",

@@ -87,7 +87,7 @@ static void entry(struct hostile *h, uint64_t value)
     write_weights(h, &(struct base_weights){.entry = text_of(value)});
 }
 
-/* What stands between the braces of the entry, and around them: a value that is no object. */
+/* The text is all of the entry: a value that is no object. */
 static void no_object(struct hostile *h, uint64_t value)
 {
     char *text = base_repeat("{\"" BASE_TENSOR "\":", text_of(value), 1, "}");
