@@ -193,6 +193,7 @@ static struct ended run_program(char *const arguments[])
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    forget_peak(); /* the child's peak begins with this process's */
     cr_assert_eq(posix_spawn(&child, arguments[0], &actions, NULL, arguments, environ), 0, "%s", arguments[0]);
     cr_assert_eq(wait4(child, &how, 0, &usage), child);
     posix_spawn_file_actions_destroy(&actions);
