@@ -136,8 +136,9 @@ static sluice_status view_descriptor(struct file_map *out, int fd, const char *p
     if (!o) return fail_memory(f, shown);
     *o = (struct file_origin){.device = s.st_dev, .inode = s.st_ino};
     memcpy(o->path, path, path_n);
-    sluice_status status = access == FILE_READ ? read_descriptor(out, o, fd, (size_t)bytes, shown, f)
-                                               : map_descriptor(out, o, fd, (size_t)bytes, shown, f);
+    const size_t n = (size_t)bytes; /* bounded: compared with SIZE_MAX */
+    sluice_status status =
+        access == FILE_READ ? read_descriptor(out, o, fd, n, shown, f) : map_descriptor(out, o, fd, n, shown, f);
     if (status) memory_free(o);
     return status;
 }

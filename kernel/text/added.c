@@ -50,7 +50,7 @@ static sluice_status read_added(struct vocab *v, const json_t *token, json_int_t
     unsigned flags;
     sluice_status status = json_get_text(token, "content", &text, &n, f);
     if (!status) status = read_flags(token, &flags, f);
-    return status ? status : declare(v, text, n, (int32_t)id, flags, f);
+    return status ? status : declare(v, text, n, (int32_t)id, flags, f); /* bounded: reserve_id has seen it */
 }
 
 /* Makes room for `id`; only ids near the number of tokens, so that a few numbers cannot ask for gigabytes. `highest` is
@@ -61,9 +61,11 @@ static sluice_status reserve_id(struct vocab *v, json_int_t id, json_int_t highe
         return fail(f, SLUICE_FORMAT, "id %lld is outside 0..%d", (long long)id, MAX_TOKENS - 1);
     if (id < v->n_tokens) return SLUICE_OK;
     const size_t n = v->n_used + n_more, most = 4 * n + 65536;
-    if ((size_t)id > most) return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, n);
-    if (highest >= MAX_TOKENS || (size_t)highest > most) highest = id; /* fails later */
-    return tokens_reserve(v, (size_t)highest + 1, f);
+    const size_t n_ids = (size_t)id; /* bounded: at most MAX_TOKENS */
+    if (n_ids > most) return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, n);
+    size_t wanted = highest < MAX_TOKENS ? (size_t)highest : n_ids; /* bounded: at most MAX_TOKENS */
+    if (wanted > most) wanted = n_ids;                              /* fails later */
+    return tokens_reserve(v, wanted + 1, f);
 }
 
 static sluice_status read_list(struct vocab *v, const json_t *list, struct failure *f)
@@ -173,7 +175,7 @@ static sluice_status add_to_set(struct work *w, struct vocab *v, int32_t id, str
         if (status) return work_token_fail(w, status, "added token with id ", id, ": normalizer");
         if (scratch->n == 0 || scratch->n > 16u * token->n_text + 64 || scratch->n > UINT16_MAX)
             return fail(w->f, SLUICE_FORMAT, "added token with id %d: %zu bytes after normalization", id, scratch->n);
-        item.n_pattern = (uint32_t)scratch->n;
+        item.n_pattern = (uint32_t)scratch->n; /* bounded: at most UINT16_MAX */
         if ((status = pool_append(v, scratch->data, scratch->n, &item.pattern, w->f))) return status;
         token->bytes = item.pattern; /* the reference decodes such a token to its normalized form */
         token->n_bytes = (uint16_t)scratch->n;

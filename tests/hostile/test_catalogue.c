@@ -72,6 +72,7 @@ static const struct {
 } ways[] = {
     {"packed", 0},
     {"in place", SLUICE_OPEN_NO_REPACK},
+    {"read", SLUICE_OPEN_READ},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
