@@ -71,6 +71,7 @@ sluice_status load_engine(sluice_engine **out, const char *path, const struct lo
     options.flags = flags | (o->exact ? SLUICE_OPEN_EXACT : 0) | (o->no_repack ? SLUICE_OPEN_NO_REPACK : 0) |
                     (o->keep_float ? SLUICE_OPEN_FLOAT : 0) | (o->blas ? SLUICE_OPEN_BLAS : 0);
     options.load_as = o->load_as;
+    options.session = o->session;
     options.progress = show_progress;
     options.warning = show_warning;
     options.context = &bar;
