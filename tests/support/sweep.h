@@ -13,7 +13,7 @@
 
 #include "rng.h"
 
-enum { SWEEP_MOST = 30000 };
+enum { SWEEP_MOST = 6000 };
 
 struct sweep {
     bool full;
