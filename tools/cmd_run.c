@@ -176,7 +176,11 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     sluice_model_info *info = &r->figures.info;
     size_t n_context = 0;
     double started = clock_seconds();
-    sluice_status status = load_engine(&r->engine, path, &v->load, 0, r->error);
+    const sluice_session_options least = {
+        .n_context = (int)v->context.value, .n_chunk = (int)v->chunk.value, .cache_type = v->load.cache_type};
+    struct load_options load = v->load;
+    load.session = &least;
+    sluice_status status = load_engine(&r->engine, path, &load, 0, r->error);
     if (status) return status;
     r->figures.load_seconds = clock_seconds() - started;
     sluice_engine_get_info(r->engine, info);
@@ -231,9 +235,9 @@ static sluice_status show_rest(struct run *r)
 {
     const char *text = "";
     size_t n = 0;
-    sluice_status status = SLUICE_OK;
-    if (r->stream && sluice_text_stream_finish(r->stream, &text, &n) == SLUICE_OK && n > 0)
-        status = print_token(r, -1, text, n);
+    sluice_status status = r->stream ? sluice_text_stream_finish(r->stream, &text, &n) : SLUICE_OK;
+    if (status) return set_error(r->error, status, "the end of the text: %s", sluice_status_text(status));
+    if (n > 0) status = print_token(r, -1, text, n);
     if (status || r->values->json) return status;
     if (r->values->tokens || !r->stream) return r->at_line_start ? SLUICE_OK : output_write("\n", 1, r->error);
     return output_end_text(r->at_line_start, r->error);

@@ -86,6 +86,7 @@ sluice_status load_engine(sluice_engine **out, const char *path, const struct lo
                     (o->keep_float ? SLUICE_OPEN_FLOAT : 0) | (o->blas ? SLUICE_OPEN_BLAS : 0) |
                     (reads_files(o) ? SLUICE_OPEN_READ : 0);
     options.load_as = o->load_as;
+    options.session = o->session;
     options.progress = show_progress;
     options.warning = show_warning;
     options.context = &bar;

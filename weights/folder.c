@@ -18,8 +18,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/json_events.h"
 #include "weights/archive_parts.h"
-#include "weights/json_events.h"
 
 static const char single_file[] = "model.safetensors", index_file[] = "model.safetensors.index.json";
 

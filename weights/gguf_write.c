@@ -558,17 +558,15 @@ static int rename_new(const char *from, const char *to)
 }
 
 /* The new name survives a power cut only when its folder is written too. Not every file system can; nothing depends
- * on it. */
-static void flush_folder(const char *path)
+ * on it. Cuts the path at its last slash, because a copy would be one more request that can fail. */
+static void flush_folder(char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strndup(".", 1);
-    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    memory_free(folder);
+    char *slash = strrchr(path, '/');
+    if (slash) slash[slash == path] = 0;
+    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
 }
 
 sluice_status gguf_writer_commit(struct gguf_writer *w, struct failure *f)
@@ -583,6 +581,6 @@ sluice_status gguf_writer_commit(struct gguf_writer *w, struct failure *f)
     if (error == EEXIST) return fail(f, SLUICE_IO, "%s: exists already, and is not overwritten", w->shown);
     if (error) return fail(f, SLUICE_IO, "%s: cannot rename: %s", w->shown, strerror(error));
     w->committed = true;
-    flush_folder(w->path);
+    flush_folder(w->part); /* which names nothing any more */
     return SLUICE_OK;
 }

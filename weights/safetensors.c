@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/json_events.h"
 #include "weights/archive_parts.h"
-#include "weights/json_events.h"
 
 enum {
     LENGTH_BYTES = 8,

@@ -101,6 +101,9 @@ typedef struct sluice_engine_options {
      * while they are loaded, where its blocks fit and are not larger than the blocks that the file has; for models that
      * are too large otherwise. */
     const char *load_as;
+    /* The session that is to run on the engine (NULL: not known). A model that does not fit into memory together with
+     * it is refused before any weight is loaded, with the sum; without it the weights alone count. */
+    const struct sluice_session_options *session;
     /* Called while weights are packed, from the opening thread, about ten times a second and at the end. NULL:
      * never. */
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);

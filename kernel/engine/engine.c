@@ -195,9 +195,21 @@ static sluice_status check_vocab_size(const sluice_engine *e, const sluice_engin
     return SLUICE_OK;
 }
 
+struct expected_session {
+    const sluice_engine *engine;
+    const sluice_session_options *options;
+};
+
+static uint64_t expected_bytes(void *context)
+{
+    const struct expected_session *s = context;
+    return session_bytes(s->engine, s->options);
+}
+
 static sluice_status open_model(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
                                 struct failure *f)
 {
+    struct expected_session session = {e, o->session};
     struct bind_options bind = {
         .features = e->features,
         .layout_flags = (o->flags & SLUICE_OPEN_BLAS ? PANEL_BLAS : 0u) |
@@ -209,6 +221,8 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
         .progress = o->progress,
         .warning = o->warning,
         .context = o->context,
+        .session_bytes = o->session ? expected_bytes : NULL,
+        .session_context = &session,
     };
     sluice_status s = bind.convert ? read_load_as(o, &bind.load_as, f) : SLUICE_OK;
     if (!s) s = model_bind(&e->model, a, &e->team, &bind, f);

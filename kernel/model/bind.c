@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/memory.h"
 #include "model/model.h"
 #include "model/pack.h"
@@ -356,22 +357,60 @@ static void count_sizes(struct binder *b)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;
 }
 
+/* Bytes of weights that would be packed all the same if matrices were read where they lie in the file. */
+static uint64_t bytes_beside_file(const struct binder *b)
+{
+    const struct bind_options *o = b->options;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < b->n_jobs; i++) {
+        const struct job *job = &b->jobs[i];
+        const struct row_source *rows = &job->item->rows;
+        if (!job->layout) bytes += job_bytes(job);
+        if (!job->layout || job->item->expert > 0) continue; /* a bank is asked for its first matrix */
+        const struct panel_layout *layout =
+            panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags | PANEL_FILE);
+        if (layout && lies_packed(b, layout, i)) continue;
+        layout = panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags);
+        if (layout) bytes += bank_count(b, i) * layout->packed_bytes(rows->n, rows->k);
+    }
+    return bytes;
+}
+
+/* The sentence about a model that does not fit: the sum, and what would fit. */
+static sluice_status fail_sum(const struct binder *b, uint64_t available, uint64_t session)
+{
+    const unsigned flags = b->options->layout_flags;
+    const uint64_t weights = b->model->weight_bytes, reserve = session ? session : available / 16;
+    const uint64_t budget = available > reserve ? available - reserve : 0;
+    uint64_t smaller = 0, all;
+    char sum[96] = "", advice[160], in_file[96] = "", word[TYPE_WORD_BYTES], size[2][SIZE_BYTES];
+    model_type_word(model_smaller_type(b->model, budget, &smaller), word);
+    if (session)
+        snprintf(sum, sizeof sum, " and the session %s, together %s", size_text(size[0], session),
+                 size_text(size[1], checked_add(&all, weights, session) ? all : UINT64_MAX));
+    if (smaller < weights)
+        snprintf(advice, sizeof advice, ": --load-as %s, or a file written by quantize --type %s, would %sneed %s",
+                 word, word, smaller <= budget ? "" : "still ", size_text(size[0], smaller + session));
+    else
+        snprintf(advice, sizeof advice, ", and no type of --load-as or quantize needs less");
+    const uint64_t beside = flags & (PANEL_FILE | PANEL_BLAS) ? weights : bytes_beside_file(b);
+    if (beside < weights && beside <= budget)
+        snprintf(in_file, sizeof in_file, "; --no-repack instead reads weights in the file and needs %s",
+                 size_text(size[0], beside + session));
+    return fail(b->failure, SLUICE_MEMORY, "%s: the weights need %s%s, %s are available%s%s", archive_name(b->archive),
+                size_text(size[0], weights), sum, size_text(size[1], available), advice, in_file);
+}
+
 /* A model that does not fit would be killed by the system much later, without a word. */
 static sluice_status check_memory(const struct binder *b)
 {
-    uint64_t available = memory_available(), needed = b->model->weight_bytes, smaller = 0;
-    if (available == 0 || needed <= available) return SLUICE_OK;
-    const uint64_t budget = available - available / 16; /* a session needs room as well */
-    enum dtype type = model_smaller_type(b->model, budget, &smaller);
-    char word[TYPE_WORD_BYTES];
-    if (smaller >= needed)
-        return fail(b->failure, SLUICE_MEMORY,
-                    "%s: the weights need %.1f GB, %.1f GB are available, and no type of --load-as needs less",
-                    archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9);
-    return fail(b->failure, SLUICE_MEMORY,
-                "%s: the weights need %.1f GB, %.1f GB are available: --load-as %s would %sneed %.1f GB",
-                archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9, model_type_word(type, word),
-                smaller <= budget ? "" : "still ", (double)smaller * 1e-9);
+    const struct bind_options *o = b->options;
+    const uint64_t session = o->session_bytes ? o->session_bytes(o->session_context) : 0;
+    const uint64_t available = memory_available();
+    uint64_t needed;
+    if (available == 0 || (checked_add(&needed, b->model->weight_bytes, session) && needed <= available))
+        return SLUICE_OK;
+    return fail_sum(b, available, session);
 }
 
 /* ---- all together ------------------------------------------------------------------------------------------------ */
@@ -385,18 +424,16 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
     if (s) return s;
     warn_unused(b);
     count_sizes(b);
-    if (!b->options->load_weights) {
-        if (m->config.tied_embeddings) m->head = m->embedding;
-        return SLUICE_OK;
-    }
+    if (m->config.tied_embeddings) m->head = m->embedding;
+    if (!b->options->load_weights) return SLUICE_OK;
     s = check_memory(b);
     if (!s) s = archive_read_tensors(b->archive, b->failure);
     for (size_t i = 0; i < b->plan.n && !s; i++) s = rows_check_scales(&b->plan.items[i].rows, b->failure);
     if (s) return s;
     place_jobs(b, &m->arena);
     if (!arena_commit(&m->arena, true))
-        return fail(b->failure, SLUICE_MEMORY, "%s: no memory for %.1f GB of weights", archive_name(b->archive),
-                    (double)m->arena.used * 1e-9);
+        return fail(b->failure, SLUICE_MEMORY, "%s: no memory for %s of weights", archive_name(b->archive),
+                    size_text((char[SIZE_BYTES]){0}, m->arena.used));
     place_jobs(b, &m->arena);
     if (m->config.tied_embeddings) m->head = m->embedding;
     return pack_jobs(b->jobs, b->n_jobs, b->archive, team, b->options, b->failure);

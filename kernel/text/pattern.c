@@ -35,10 +35,28 @@ enum {
     MATCH_HEAP_KIB = 65536,
 };
 
+static void *request(size_t n, void *unused)
+{
+    (void)unused;
+    return memory_alloc(n);
+}
+
+static void give_back(void *p, void *unused)
+{
+    (void)unused;
+    memory_free(p);
+}
+
+/* What PCRE2 makes remembers these two functions: the memory of patterns is counted like all other, and fails in tests
+ * like all other. The context itself is needed only to say so. */
+static pcre2_general_context *our_memory(void) { return pcre2_general_context_create(request, give_back, NULL); }
+
 /* A fixed compile context: LF alone ends a line, as in Ruby. */
 static pcre2_code *compile(const char *text, size_t n, int *error, size_t *offset)
 {
-    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    pcre2_general_context *memory = our_memory();
+    pcre2_compile_context *context = memory ? pcre2_compile_context_create(memory) : NULL;
+    pcre2_general_context_free(memory);
     if (!context) return NULL;
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
     pcre2_set_parens_nest_limit(context, 4 * MAX_PATTERN_DEPTH);
@@ -114,8 +132,12 @@ void matcher_free(struct matcher *m)
 
 static bool matcher_ready(struct matcher *m)
 {
-    if (!m->data) m->data = pcre2_match_data_create(1, NULL);
-    if (!m->context) m->context = pcre2_match_context_create(NULL);
+    if (m->data && m->context) return true;
+    pcre2_general_context *memory = our_memory();
+    if (!memory) return false;
+    if (!m->data) m->data = pcre2_match_data_create(1, memory);
+    if (!m->context) m->context = pcre2_match_context_create(memory);
+    pcre2_general_context_free(memory);
     return m->data && m->context;
 }
 

@@ -17,7 +17,6 @@
 enum {
     MAX_JSON_BYTES = 256 << 20,
     MAX_CONFIG_BYTES = 16 << 20,
-    MAX_JSON_DEPTH = 64,
     MAX_JSON_VALUES = 16 << 20, /* a tree of values is much larger than its text: a list of 2 bytes takes 136 */
     MAX_JSON_LISTS = 9 << 20,   /* lists and objects: one for each merge, and some */
     MAX_TOKENS = 4194304,
@@ -322,10 +321,9 @@ sluice_status pool_append(struct vocab *v, const char *data, size_t n, uint32_t 
 
 /* ---- reading JSON (vocab_json.c) -------------------------------------------------------------------------------- */
 
-/* Parses; checks size, depth, number of values, duplicate keys. The root is an object. With `large_numbers` a document
- * with integers beyond 64 bits is accepted, and then all its numbers are real. */
-sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, bool large_numbers,
-                        struct failure *f);
+/* Parses; checks size, depth, number of values, duplicate keys. The root is an object. Integers beyond 64 bits are
+ * real. */
+sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f);
 /* Typed getters. An absent key and null leave *out as it is; another type is an error. */
 sluice_status json_get_bool(const json_t *object, const char *key, bool *out, struct failure *f);
 sluice_status json_get_size(const json_t *object, const char *key, size_t *out, struct failure *f);
