@@ -47,6 +47,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct run_values, FLOAT_HELP),
     OPTION_ROW_CACHE_TYPE(struct run_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct run_values),
+    OPTION_ROW_LOAD(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
              "files ask for, and 0 where they ask for nothing"},
@@ -175,7 +176,11 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     sluice_model_info *info = &r->figures.info;
     size_t n_context = 0;
     double started = clock_seconds();
-    sluice_status status = load_engine(&r->engine, path, &v->load, 0, r->error);
+    const sluice_session_options least = {
+        .n_context = (int)v->context.value, .n_chunk = (int)v->chunk.value, .cache_type = v->load.cache_type};
+    struct load_options load = v->load;
+    load.session = &least;
+    sluice_status status = load_engine(&r->engine, path, &load, 0, r->error);
     if (status) return status;
     r->figures.load_seconds = clock_seconds() - started;
     sluice_engine_get_info(r->engine, info);
@@ -230,9 +235,9 @@ static sluice_status show_rest(struct run *r)
 {
     const char *text = "";
     size_t n = 0;
-    sluice_status status = SLUICE_OK;
-    if (r->stream && sluice_text_stream_finish(r->stream, &text, &n) == SLUICE_OK && n > 0)
-        status = print_token(r, -1, text, n);
+    sluice_status status = r->stream ? sluice_text_stream_finish(r->stream, &text, &n) : SLUICE_OK;
+    if (status) return set_error(r->error, status, "the end of the text: %s", sluice_status_text(status));
+    if (n > 0) status = print_token(r, -1, text, n);
     if (status || r->values->json) return status;
     if (r->values->tokens || !r->stream) return r->at_line_start ? SLUICE_OK : output_write("\n", 1, r->error);
     return output_end_text(r->at_line_start, r->error);

@@ -45,6 +45,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct verify_values, FLOAT_HELP "; the first of two models always runs so"),
     OPTION_ROW_CACHE_TYPE(struct verify_values, "f32", ""),
     OPTION_ROW_NO_REPACK(struct verify_values),
+    OPTION_ROW_LOAD(struct verify_values),
     OPTION_ROW_THREADS(struct verify_values, load.threads),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };
@@ -465,7 +466,11 @@ static sluice_status verify_reference(const struct verify_values *v, sluice_erro
     struct reference reference;
     sluice_engine *engine = NULL;
     sluice_status status = read_reference(&reference, v->reference, error);
-    if (!status) status = load_engine(&engine, v->model, &v->load, 0, error);
+    const sluice_session_options session = {
+        .n_context = (int)reference.tokens.count, .n_chunk = LOAD_CHUNK, .cache_type = v->load.cache_type};
+    struct load_options load = v->load;
+    load.session = &session;
+    if (!status) status = load_engine(&engine, v->model, &load, 0, error);
     if (!status) status = run_comparison(v, &reference, engine, error);
     sluice_engine_close(&engine);
     free_reference(&reference);

@@ -17,7 +17,9 @@ struct load_options {
     struct option_integer threads; /* 0: one per CPU */
     const char *load_as;           /* type that matrices are rounded to, or NULL */
     const char *cache_type;        /* of keys and values; NULL: as the weights suggest */
+    const char *access;            /* "map" or "read"; NULL: map */
     bool exact, no_repack, keep_float, blas;
+    const sluice_session_options *session; /* that will run, for the sum of memory; NULL: not known yet */
 };
 
 /* The folder of the demo model: of the source tree that this program was built from, or ../share/sluice/demo beside

@@ -1,157 +1,43 @@
-/* Owns configuration documents: JSON text to a jansson tree, and the typed getters of archive.h over that tree.
- *
- * The tree is built from json_events instead of jansson's own reader for three reasons: real files hold integers beyond
- * 64 bits (model_max_length is often 10^30), which become META_FLOAT here; errors have the same form as everywhere; and
- * no allocation failure passes unnoticed inside a token. Read next: archive.h, the getters. */
-#include <locale.h>
-#include <math.h>
-#include <stdlib.h>
+/* Owns configuration documents: JSON text to a jansson tree, and the typed getters of archive.h over that tree. Read
+ * next: base/json_tree.h, archive.h, the getters. */
 #include <string.h>
 
+#include "base/json_tree.h"
 #include "weights/archive_parts.h"
-#include "weights/json_events.h"
 
-/* A small hostile file must not become a large tree: an empty object takes 2 bytes of text and 200 of memory. */
 enum { MAX_VALUES = 1048576, MAX_CONTAINERS = 131072 };
 
-struct builder {
-    const char *name;
-    struct failure *f;
-    struct json_reader r;
-    char *scratch; /* room for the latest key and the string after it */
-    size_t key_n;  /* the key is scratch[0..key_n) */
-    size_t n_values, n_containers;
-    json_t *open[JSON_MAX_DEPTH]; /* [r.depth] */
-};
-
-static sluice_status text_error(struct builder *b, const char *reason)
+static sluice_status fail_at(const struct json_tree *t, const char *name, const char *reason, struct failure *f)
 {
-    return fail(b->f, SLUICE_FORMAT, "%s: JSON error at byte %zu: %s", b->name, (size_t)(b->r.raw - b->r.text), reason);
+    return fail(f, SLUICE_FORMAT, "%s: JSON error at byte %zu: %s", name, json_tree_at(t), reason);
 }
 
-static sluice_status read_text(struct builder *b, char *out, size_t *n)
+static sluice_status word_problem(const struct json_tree *t, const char *name, struct failure *f)
 {
-    if (json_text(&b->r, out, n)) return SLUICE_OK;
-    return text_error(b, "a string holds NUL or half of a surrogate pair");
-}
-
-/* The latest number, read independently of the locale of the program around the library; NAN when memory is short.
- * `copy` has room for the text and a NUL: the document itself may end right after the number. */
-static double to_double(const struct json_reader *r, char *copy)
-{
-    memcpy(copy, r->raw, r->raw_n);
-    copy[r->raw_n] = 0;
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!c) return NAN;
-    double v = strtod_l(copy, NULL, c);
-    freelocale(c);
-    return v;
-}
-
-static sluice_status make_number(struct builder *b, json_t **out)
-{
-    bool negative = b->r.raw[0] == '-';
-    struct json_reader digits = {.raw = b->r.raw + negative, .raw_n = b->r.raw_n - negative};
-    uint64_t v;
-    if (json_u64(&digits, &v) && v <= INT64_MAX) {
-        *out = json_integer(negative ? -(json_int_t)v : (json_int_t)v);
-        return SLUICE_OK;
-    }
-    double d = to_double(&b->r, b->scratch + b->key_n + 1);
-    if (isnan(d)) return fail_memory(b->f, b->name);
-    if (isinf(d)) return text_error(b, "number out of range");
-    *out = json_real(d);
-    return SLUICE_OK;
-}
-
-static sluice_status make_value(struct builder *b, enum json_event event, json_t **out)
-{
-    size_t n = 0;
-    char *text = b->scratch + b->key_n + 1;
-    sluice_status status = SLUICE_OK;
-    *out = NULL;
-    switch (event) {
-    case EVENT_OBJECT_OPEN: *out = json_object(); break;
-    case EVENT_ARRAY_OPEN: *out = json_array(); break;
-    case EVENT_NUMBER: status = make_number(b, out); break;
-    case EVENT_TRUE: *out = json_true(); break;
-    case EVENT_FALSE: *out = json_false(); break;
-    case EVENT_NULL: *out = json_null(); break;
-    default: /* EVENT_STRING */
-        status = read_text(b, text, &n);
-        if (!status) *out = json_stringn_nocheck(text, n);
-    }
-    if (!status && !*out) status = fail_memory(b->f, b->name);
-    return status;
-}
-
-/* The tree takes the value over, also on failure. */
-static sluice_status attach(struct builder *b, json_t *parent, json_t *value)
-{
-    int error = json_is_array(parent) ? json_array_append_new(parent, value)
-                                      : json_object_setn_new_nocheck(parent, b->scratch, b->key_n, value);
-    return error ? fail_memory(b->f, b->name) : SLUICE_OK;
-}
-
-static sluice_status read_key(struct builder *b)
-{
-    sluice_status status = read_text(b, b->scratch, &b->key_n);
-    if (status || !json_object_getn(b->open[b->r.depth - 1], b->scratch, b->key_n)) return status;
     char shown[ESCAPED_BYTES];
-    escape_text(shown, sizeof shown, b->scratch, b->key_n);
-    return fail(b->f, SLUICE_FORMAT, "%s: \"%s\" appears twice", b->name, shown);
-}
-
-static sluice_status read_value(struct builder *b, enum json_event event)
-{
-    bool opens = event == EVENT_OBJECT_OPEN || event == EVENT_ARRAY_OPEN;
-    if (++b->n_values > MAX_VALUES) return fail(b->f, SLUICE_FORMAT, "%s: more than %d values", b->name, MAX_VALUES);
-    if (opens && ++b->n_containers > MAX_CONTAINERS)
-        return fail(b->f, SLUICE_FORMAT, "%s: more than %d objects and arrays", b->name, MAX_CONTAINERS);
-
-    size_t parent = b->r.depth - opens;
-    json_t *value;
-    sluice_status status = make_value(b, event, &value);
-    if (!status && parent > 0) status = attach(b, b->open[parent - 1], value);
-    if (!status && opens) b->open[parent] = value;
-    return status;
-}
-
-static sluice_status build(struct builder *b)
-{
-    for (;;) {
-        sluice_status status = SLUICE_OK;
-        enum json_event event = json_next(&b->r);
-        switch (event) {
-        case EVENT_ERROR: return json_fail(&b->r, b->name, b->f);
-        case EVENT_END: return SLUICE_OK;
-        case EVENT_OBJECT_CLOSE:
-        case EVENT_ARRAY_CLOSE: break;
-        case EVENT_KEY: status = read_key(b); break;
-        default: status = read_value(b, event);
-        }
-        if (status) return status;
+    switch (t->problem) {
+    case JSON_TREE_FINE: return SLUICE_OK;
+    case JSON_TREE_MEMORY: return fail_memory(f, name);
+    case JSON_TREE_MALFORMED: return json_fail(&t->reader, name, f);
+    case JSON_TREE_NO_OBJECT: return fail_at(t, name, "a JSON object is missing", f);
+    case JSON_TREE_NUL:
+    case JSON_TREE_SURROGATE: return fail_at(t, name, "a string holds NUL or half of a surrogate pair", f);
+    case JSON_TREE_NUMBER: return fail_at(t, name, "number out of range", f);
+    case JSON_TREE_TWICE:
+        escape_text(shown, sizeof shown, t->key, t->key_n);
+        return fail(f, SLUICE_FORMAT, "%s: \"%s\" appears twice", name, shown);
+    case JSON_TREE_VALUES: return fail(f, SLUICE_FORMAT, "%s: more than %d values", name, MAX_VALUES);
+    default: return fail(f, SLUICE_FORMAT, "%s: more than %d objects and arrays", name, MAX_CONTAINERS);
     }
 }
 
 sluice_status document_parse(json_t **out, const char *name, const struct file_map *map, struct failure *f)
 {
-    const char *text = (const char *)map->data;
-    size_t first = 0;
-    *out = NULL;
-    while (first < map->bytes && memchr(" \t\r\n", text[first], 4)) first++;
-    if (first == map->bytes || text[first] != '{')
-        return fail(f, SLUICE_FORMAT, "%s: JSON error at byte %zu: a JSON object is missing", name, first);
-
-    struct builder b = {.name = name, .f = f, .scratch = memory_alloc(map->bytes + 2)};
-    if (!b.scratch) return fail_memory(f, name);
-    json_start(&b.r, text, map->bytes);
-    sluice_status status = build(&b);
-    if (status)
-        json_decref(b.open[0]);
-    else
-        *out = b.open[0];
-    memory_free(b.scratch);
+    struct json_tree t = {.max_values = MAX_VALUES, .max_containers = MAX_CONTAINERS};
+    json_tree_build(&t, (const char *)map->data, map->bytes);
+    *out = t.root;
+    sluice_status status = word_problem(&t, name, f);
+    json_tree_end(&t);
     return status;
 }
 

@@ -1,4 +1,5 @@
 /* Owns the wording side of errors: formatting, prefixing, escaping, and the public names of the status codes. */
+#define FAILURE_IS_DEFINED_HERE
 #include "base/failure.h"
 
 #include <stdarg.h>
@@ -56,5 +57,18 @@ char *escape_text(char *out, size_t cap, const char *text, size_t n)
         o += 3;
     }
     out[o] = 0;
+    return out;
+}
+
+char *size_text(char out[SIZE_BYTES], uint64_t bytes)
+{
+    static const char *const units[] = {"kB", "MB", "GB"};
+    double x = (double)bytes * 1e-3;
+    int unit = 0;
+    for (; unit < 2 && x >= 999.95; unit++) x *= 1e-3;
+    if (bytes < 1000)
+        snprintf(out, SIZE_BYTES, "%d bytes", (int)bytes);
+    else
+        snprintf(out, SIZE_BYTES, "%.1f %s", x, units[unit]);
     return out;
 }

@@ -7,6 +7,7 @@
 #define BASE_FAILURE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "sluice/status.h"
 
@@ -32,5 +33,16 @@ sluice_status fail_in(struct failure *f, const char *prefix);
  * is, everything else and '"' and '\\' as \xNN, cut with "..." after 64 source bytes. Returns `out`. */
 char *escape_text(char *out, size_t cap, const char *text, size_t n);
 enum { ESCAPED_BYTES = 64 * 4 + 4 };
+
+/* "35.6 MB": bytes for people, in powers of 1000. Returns `out`. */
+enum { SIZE_BYTES = 24 };
+char *size_text(char out[SIZE_BYTES], uint64_t bytes);
+
+/* clang's analyzer sees one file at a time; without this it believes that a failure may have the status SLUICE_OK. */
+#if defined __clang_analyzer__ && !defined FAILURE_IS_DEFINED_HERE
+#define fail(f, status, ...)  ((fail)(f, status, __VA_ARGS__), (status))
+#define fail_memory(f, place) ((fail_memory)(f, place), SLUICE_MEMORY)
+#define fail_in(f, prefix)    ((fail_in)(f, prefix), SLUICE_FORMAT)
+#endif
 
 #endif

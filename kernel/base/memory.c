@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/memory_limit.h"
 
 static atomic_uint_fast64_t n_requests;
+static atomic_uint_fast64_t n_held; /* blocks */
 static atomic_uint_fast64_t countdown; /* 0: off; 1: the next request fails */
 static atomic_uint_fast64_t pretended; /* 0: off */
 
@@ -23,20 +25,42 @@ static bool may_proceed(void)
     return left != 1;
 }
 
+/* A request has been answered with this, or with NULL. */
+static void *hold(void *p)
+{
+    if (p) atomic_fetch_add_explicit(&n_held, 1, memory_order_relaxed);
+    return p;
+}
+
+static void let_go(const void *p)
+{
+    if (p) atomic_fetch_sub_explicit(&n_held, 1, memory_order_relaxed);
+}
+
 uint64_t memory_request_count(void) { return atomic_load(&n_requests); }
+uint64_t memory_held_count(void) { return atomic_load(&n_held); }
 void memory_fail_after(uint64_t n) { atomic_store(&countdown, n); }
 void memory_pretend_available(uint64_t bytes) { atomic_store(&pretended, bytes); }
 
-void *memory_alloc(size_t n) { return may_proceed() ? malloc(n ? n : 1) : NULL; }
+void *memory_alloc(size_t n) { return may_proceed() ? hold(malloc(n ? n : 1)) : NULL; }
 
 void *memory_calloc(size_t count, size_t size)
 {
-    return may_proceed() ? calloc(count ? count : 1, size ? size : 1) : NULL;
+    return may_proceed() ? hold(calloc(count ? count : 1, size ? size : 1)) : NULL;
 }
 
-void *memory_realloc(void *p, size_t n) { return may_proceed() ? realloc(p, n ? n : 1) : NULL; }
+void *memory_realloc(void *p, size_t n)
+{
+    if (!may_proceed()) return NULL;
+    void *moved = realloc(p, n ? n : 1);
+    return p ? moved : hold(moved);
+}
 
-void memory_free(void *p) { free(p); }
+void memory_free(void *p)
+{
+    let_go(p);
+    free(p);
+}
 
 char *memory_strndup(const char *s, size_t n)
 {
@@ -76,12 +100,14 @@ static void *map_huge(size_t n)
 void *memory_map_pages(size_t n, bool huge)
 {
     if (!may_proceed()) return NULL;
-    return huge && n >= HUGE_PAGE_BYTES ? map_huge(n) : map_anonymous(n ? n : 1);
+    return hold(huge && n >= HUGE_PAGE_BYTES ? map_huge(n) : map_anonymous(n ? n : 1));
 }
 
 void memory_unmap_pages(void *p, size_t n)
 {
-    if (p) munmap(p, n ? n : 1);
+    if (!p) return;
+    let_go(p);
+    munmap(p, n ? n : 1);
 }
 
 double memory_huge_share(const void *p, size_t n)
@@ -116,33 +142,13 @@ void memory_prefetch_range(const void *p, size_t n)
         madvise((void *)at, end - at < FETCH_BYTES ? end - at : FETCH_BYTES, MADV_WILLNEED);
 }
 
-/* Reads one unsigned number from a small file of the kernel; false when there is none ("max", absent). */
-static bool read_number(const char *path, const char *format, uint64_t *out)
-{
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    char line[256];
-    bool found = false;
-    while (!found && fgets(line, sizeof line, file)) {
-        unsigned long long value;
-        if (sscanf(line, format, &value) == 1) {
-            *out = value;
-            found = true;
-        }
-    }
-    fclose(file);
-    return found;
-}
-
 uint64_t memory_available(void)
 {
-    uint64_t available = atomic_load(&pretended), limit, used, kib;
-    if (available) return available;
-    if (read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib)) checked_mul(&available, kib, 1024);
-    if (read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) &&
-        read_number("/sys/fs/cgroup/memory.current", "%llu", &used)) {
-        uint64_t left = limit > used ? limit - used : 0;
-        if (!available || left < available) available = left;
-    }
-    return available;
+    const uint64_t told = atomic_load(&pretended);
+    if (told) return told;
+    uint64_t left = memory_machine_left();
+    const uint64_t limits[] = {memory_group_left("/proc/self/cgroup", "/sys/fs/cgroup"), memory_rlimit_left()};
+    for (int i = 0; i < 2; i++)
+        if (limits[i] < left) left = limits[i];
+    return left == UINT64_MAX ? 0 : left ? left : 1; /* nothing left is not the same as nothing known */
 }

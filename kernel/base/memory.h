@@ -25,10 +25,11 @@ void memory_unmap_pages(void *p, size_t n);
  * Reads what the system knows now, which takes milliseconds. */
 double memory_huge_share(const void *p, size_t n);
 
-/* Read-only view of a whole regular file. */
+/* Read-only view of a whole regular file, mapped or read into memory (weights/file.h). */
 struct file_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t bytes;
+    struct file_origin *origin; /* private to weights/file.c; NULL for an empty file */
 };
 void memory_release_range(const void *p, size_t n); /* the pages of a file map may be dropped from memory */
 /* Part of a file map will be read soon: the disk may begin now. Does not wait for it. */
@@ -36,12 +37,14 @@ void memory_prefetch_range(const void *p, size_t n);
 
 size_t memory_page_bytes(void); /* of the system's small pages */
 
-/* What this process may use: min(physical available, cgroup limit) in bytes; 0 when unknown. */
+/* What this process may use, in bytes, at least 1; 0 when unknown: what the machine has to spare, less if control
+ * groups or ulimit leave less (memory_limit.h). */
 uint64_t memory_available(void);
 
-/* ---- for tests: number of requests so far, failed ones too, (heap and pages), and a countdown that makes the n-th
- * next request fail (0 = off). Process-wide, atomic. */
+/* ---- for tests: number of requests so far, failed ones too, (heap and pages), number of blocks that are held now, and
+ * a countdown that makes the n-th next request fail (0 = off). Process-wide, atomic. */
 uint64_t memory_request_count(void);
+uint64_t memory_held_count(void);
 void memory_fail_after(uint64_t n);
 /* memory_available says this from now on; 0: the truth again. */
 void memory_pretend_available(uint64_t bytes);

@@ -72,6 +72,9 @@ void read_license(char out[LICENSE_BYTES], const struct archive *a);
 /* The tokenizer of a folder; *out is NULL on failure, and when the folder has none. */
 sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, struct failure *f);
 
+/* Memory that a session with these options needs on a model whose shapes and layouts are known; 0: it cannot be. */
+uint64_t session_bytes(const sluice_engine *e, const sluice_session_options *options);
+
 /* Text was asked of a model without a tokenizer. */
 sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f);
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "weights/archive.h"
 
 enum { DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 2048, MAX_CHUNK = 8192 };
 
@@ -16,7 +17,6 @@ sluice_session_options sluice_session_options_default(void) { return (sluice_ses
 
 static sluice_status resolve_options(const sluice_engine *e, sluice_session_options *o, struct failure *f)
 {
-    if (!e->has_model) return fail(f, SLUICE_ARGUMENT, "%s: opened without a model", e->name);
     const int limit = e->model.config.n_context;
     if (o->n_context == 0) o->n_context = limit < DEFAULT_CONTEXT ? limit : DEFAULT_CONTEXT;
     if (o->n_context < 1 || o->n_context > limit)
@@ -55,7 +55,7 @@ static void measure(sluice_session *s, const sluice_engine *e, const sluice_sess
     carve(s, &s->arena);
 }
 
-uint64_t sluice_session_forecast_bytes(const sluice_engine *e, const sluice_session_options *options)
+uint64_t session_bytes(const sluice_engine *e, const sluice_session_options *options)
 {
     struct failure f;
     sluice_session_options o = options ? *options : sluice_session_options_default();
@@ -65,8 +65,14 @@ uint64_t sluice_session_forecast_bytes(const sluice_engine *e, const sluice_sess
     return s.arena.overflow ? 0 : sizeof s + s.arena.used;
 }
 
+uint64_t sluice_session_forecast_bytes(const sluice_engine *e, const sluice_session_options *options)
+{
+    return e->has_model ? session_bytes(e, options) : 0;
+}
+
 static sluice_status create(sluice_session **out, const sluice_engine *e, sluice_session_options *o, struct failure *f)
 {
+    if (!e->has_model) return fail(f, SLUICE_ARGUMENT, "%s: opened without a model", e->name);
     sluice_status status = resolve_options(e, o, f);
     if (status) return status;
     if (!e->has_weights) return fail(f, SLUICE_ARGUMENT, "%s: opened without weights", e->name);
@@ -75,10 +81,17 @@ static sluice_status create(sluice_session **out, const sluice_engine *e, sluice
     measure(s, e, o);
     uint64_t available = memory_available();
     size_t needed = s->arena.used;
-    if (s->arena.overflow || (available && needed > available) || !arena_commit(&s->arena, true)) {
+    const bool fits = !s->arena.overflow && (!available || needed <= available);
+    if (!fits || !arena_commit(&s->arena, true)) {
+        char size[2][SIZE_BYTES];
+        size_text(size[0], s->arena.overflow ? UINT64_MAX : needed);
         memory_free(s);
-        return fail(f, SLUICE_MEMORY, "a session with a context of %d tokens needs %.1f GB, %.1f GB are available",
-                    o->n_context, (double)needed * 1e-9, (double)available * 1e-9);
+        if (fits)
+            return fail(f, SLUICE_MEMORY, "no memory for a session with a context of %d tokens, %s", o->n_context,
+                        size[0]);
+        return fail(f, SLUICE_MEMORY,
+                    "a session with a context of %d tokens needs %s, %s are available: a smaller context needs less",
+                    o->n_context, size[0], size_text(size[1], available));
     }
     carve(s, &s->arena);
     workspace_init(&s->ws, &e->model, s->n_context);
@@ -166,6 +179,8 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
         for (int i = 0; i < n_rows; i++) atomic_store(rows[i].cancel, false); /* consumed */
         return fail(&s->failure, SLUICE_CANCELLED, "cancelled");
     }
+    sluice_status lost = s->engine->archive ? archive_check(s->engine->archive, &s->failure) : SLUICE_OK;
+    if (lost) return lost;
     if (atomic_load(&s->ws.not_finite))
         return fail(&s->failure, SLUICE_NUMERIC,
                     "%s: a logit is not finite in the pass that ends with token %d at position %d", s->engine->name,

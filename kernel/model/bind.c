@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/memory.h"
 #include "model/model.h"
 #include "model/pack.h"
@@ -190,6 +191,9 @@ static sluice_status choose_layout(struct binder *b, size_t i, unsigned flags)
     const struct bind_options *o = b->options;
     struct layer *layer = item->layer < 0 ? NULL : &m->layers[item->layer];
     struct weight *w = weight_of(m, layer, item->role);
+    if (!w)
+        return fail(b->failure, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": has no place in the model", rows->view->file,
+                    rows->view->name);
     if (item->expert > 0) {
         job->layout = w->layout;
         job->in_place = job[-1].in_place;
@@ -207,7 +211,7 @@ static sluice_status choose_layout(struct binder *b, size_t i, unsigned flags)
     if (item->expert < 0) return SLUICE_OK;
     struct bank *bank = bank_of(layer, item->role);
     const size_t count = bank_count(b, i);
-    bank->n_matrices = (int)count;
+    bank->n_matrices = (int)count; /* bounded: at most the experts or heads of a layer */
     bank->stride = job->in_place && count > 1 ? file_stride(b, i, count) : weight_bytes(w);
     return SLUICE_OK;
 }
@@ -284,8 +288,13 @@ static void warn_unused(const struct binder *b)
     }
     if (n == 0) return;
     char text[512], escaped[ESCAPED_BYTES];
-    snprintf(text, sizeof text, "%s: %zu tensors are not used by this architecture, the first is \"%s\"",
-             archive_name(b->archive), n, escape_text(escaped, sizeof escaped, first, strlen(first)));
+    escape_text(escaped, sizeof escaped, first, strlen(first));
+    if (n == 1)
+        snprintf(text, sizeof text, "%s: tensor \"%s\" is not used by this architecture", archive_name(b->archive),
+                 escaped);
+    else
+        snprintf(text, sizeof text, "%s: %zu tensors are not used by this architecture, the first is \"%s\"",
+                 archive_name(b->archive), n, escaped);
     b->options->warning(b->options->context, text);
 }
 
@@ -307,8 +316,9 @@ static void place_jobs(struct binder *b, struct arena *arena)
         *(void **)job->target = job->data;
     }
     if (!b->plan.divisors) return;
-    void *divisors = arena_take(arena, 1, b->plan.divisors->bytes);
-    if (divisors) memcpy(divisors, b->plan.divisors->data, b->plan.divisors->bytes);
+    const size_t bytes = (size_t)b->plan.divisors->bytes; /* bounded: the tensor lies in its file */
+    void *divisors = arena_take(arena, 1, bytes);
+    if (divisors) memcpy(divisors, b->plan.divisors->data, bytes);
     rope->divisors = divisors;
 }
 
@@ -327,6 +337,7 @@ static bool is_active(const struct model *m, const struct planned *item)
     return !is_of_experts(item->role) || item->expert < m->config.layers[item->layer].router.top_k;
 }
 
+/* What is counted lies in files that are mapped, with at most 32 elements or bytes here for one byte there. */
 static void count_sizes(struct binder *b)
 {
     struct model *m = b->model;
@@ -335,33 +346,71 @@ static void count_sizes(struct binder *b)
         const struct job *job = &b->jobs[i];
         const struct row_source *rows = &job->item->rows;
         const uint64_t elements = (uint64_t)rows->n * (uint64_t)rows->k;
-        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job);
-        by_dtype[job->layout ? job->layout->weight : rows->dtype] += job_bytes(job);
-        if (job->item->role == ROLE_K_B) continue; /* the same numbers as K_B_T */
-        m->n_parameters += elements;
-        m->file_bytes += rows_file_bytes(rows);
-        if (is_active(m, job->item)) m->n_active_parameters += elements;
+        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job);    /* bounded: lies in files */
+        by_dtype[job->layout ? job->layout->weight : rows->dtype] += job_bytes(job); /* bounded: the same */
+        if (job->item->role == ROLE_K_B) continue;                                   /* the same numbers as K_B_T */
+        m->n_parameters += elements;                                                 /* bounded: the same */
+        m->file_bytes += rows_file_bytes(rows);                                      /* bounded: the same */
+        if (is_active(m, job->item)) m->n_active_parameters += elements;             /* bounded: the same */
     }
     for (int t = 0; t < N_DTYPES; t++)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;
 }
 
+/* Bytes of weights that would be packed all the same if matrices were read where they lie in the file. */
+static uint64_t bytes_beside_file(const struct binder *b)
+{
+    const struct bind_options *o = b->options;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < b->n_jobs; i++) {
+        const struct job *job = &b->jobs[i];
+        const struct row_source *rows = &job->item->rows;
+        if (!job->layout) bytes += job_bytes(job);
+        if (!job->layout || job->item->expert > 0) continue; /* a bank is asked for its first matrix */
+        const struct panel_layout *layout =
+            panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags | PANEL_FILE);
+        if (layout && lies_packed(b, layout, i)) continue;
+        layout = panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags);
+        if (layout) bytes += bank_count(b, i) * layout->packed_bytes(rows->n, rows->k);
+    }
+    return bytes;
+}
+
+/* The sentence about a model that does not fit: the sum, and what would fit. */
+static sluice_status fail_sum(const struct binder *b, uint64_t available, uint64_t session)
+{
+    const unsigned flags = b->options->layout_flags;
+    const uint64_t weights = b->model->weight_bytes, reserve = session ? session : available / 16;
+    const uint64_t budget = available > reserve ? available - reserve : 0;
+    uint64_t smaller = 0, all;
+    char sum[96] = "", advice[160], in_file[96] = "", word[TYPE_WORD_BYTES], size[2][SIZE_BYTES];
+    model_type_word(model_smaller_type(b->model, budget, &smaller), word);
+    if (session)
+        snprintf(sum, sizeof sum, " and the session %s, together %s", size_text(size[0], session),
+                 size_text(size[1], checked_add(&all, weights, session) ? all : UINT64_MAX));
+    if (smaller < weights)
+        snprintf(advice, sizeof advice, ": --load-as %s, or a file written by quantize --type %s, would %sneed %s",
+                 word, word, smaller <= budget ? "" : "still ", size_text(size[0], smaller + session));
+    else
+        snprintf(advice, sizeof advice, ", and no type of --load-as or quantize needs less");
+    const uint64_t beside = flags & (PANEL_FILE | PANEL_BLAS) ? weights : bytes_beside_file(b);
+    if (beside < weights && beside <= budget)
+        snprintf(in_file, sizeof in_file, "; --no-repack instead reads weights in the file and needs %s",
+                 size_text(size[0], beside + session));
+    return fail(b->failure, SLUICE_MEMORY, "%s: the weights need %s%s, %s are available%s%s", archive_name(b->archive),
+                size_text(size[0], weights), sum, size_text(size[1], available), advice, in_file);
+}
+
 /* A model that does not fit would be killed by the system much later, without a word. */
 static sluice_status check_memory(const struct binder *b)
 {
-    uint64_t available = memory_available(), needed = b->model->weight_bytes, smaller = 0;
-    if (available == 0 || needed <= available) return SLUICE_OK;
-    const uint64_t budget = available - available / 16; /* a session needs room as well */
-    enum dtype type = model_smaller_type(b->model, budget, &smaller);
-    char word[TYPE_WORD_BYTES];
-    if (smaller >= needed)
-        return fail(b->failure, SLUICE_MEMORY,
-                    "%s: the weights need %.1f GB, %.1f GB are available, and no type of --load-as needs less",
-                    archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9);
-    return fail(b->failure, SLUICE_MEMORY,
-                "%s: the weights need %.1f GB, %.1f GB are available: --load-as %s would %sneed %.1f GB",
-                archive_name(b->archive), (double)needed * 1e-9, (double)available * 1e-9, model_type_word(type, word),
-                smaller <= budget ? "" : "still ", (double)smaller * 1e-9);
+    const struct bind_options *o = b->options;
+    const uint64_t session = o->session_bytes ? o->session_bytes(o->session_context) : 0;
+    const uint64_t available = memory_available();
+    uint64_t needed;
+    if (available == 0 || (checked_add(&needed, b->model->weight_bytes, session) && needed <= available))
+        return SLUICE_OK;
+    return fail_sum(b, available, session);
 }
 
 /* ---- all together ------------------------------------------------------------------------------------------------ */
@@ -375,20 +424,19 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
     if (s) return s;
     warn_unused(b);
     count_sizes(b);
-    if (!b->options->load_weights) {
-        if (m->config.tied_embeddings) m->head = m->embedding;
-        return SLUICE_OK;
-    }
+    if (m->config.tied_embeddings) m->head = m->embedding;
+    if (!b->options->load_weights) return SLUICE_OK;
     s = check_memory(b);
+    if (!s) s = archive_read_tensors(b->archive, b->failure);
     for (size_t i = 0; i < b->plan.n && !s; i++) s = rows_check_scales(&b->plan.items[i].rows, b->failure);
     if (s) return s;
     place_jobs(b, &m->arena);
     if (!arena_commit(&m->arena, true))
-        return fail(b->failure, SLUICE_MEMORY, "%s: no memory for %.1f GB of weights", archive_name(b->archive),
-                    (double)m->arena.used * 1e-9);
+        return fail(b->failure, SLUICE_MEMORY, "%s: no memory for %s of weights", archive_name(b->archive),
+                    size_text((char[SIZE_BYTES]){0}, m->arena.used));
     place_jobs(b, &m->arena);
     if (m->config.tied_embeddings) m->head = m->embedding;
-    return pack_jobs(b->jobs, b->n_jobs, team, b->options, b->failure);
+    return pack_jobs(b->jobs, b->n_jobs, b->archive, team, b->options, b->failure);
 }
 
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,

@@ -30,7 +30,7 @@ static sluice_status check_latent_heads(struct model_config *c, const struct key
                     "most %d",
                     s->file, config_key_place(s, names->n_rot, place), c->qk_rope_head_dim, c->qk_nope_head_dim,
                     c->v_head_dim, (int)MAX_HEAD_DIM);
-    c->head_dim = (int)head;
+    c->head_dim = (int)head; /* bounded: at most MAX_HEAD_DIM */
     return SLUICE_OK;
 }
 
@@ -76,10 +76,10 @@ static sluice_status check_experts(const struct model_config *c, const struct ke
     if (c->topk_group < 1 || c->topk_group > c->n_group)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected 1..%d groups", s->file,
                     config_key_place(s, names->topk_group, place), c->topk_group, c->n_group);
-    if (c->top_k > c->topk_group * (c->n_experts / c->n_group))
+    const int in_groups = c->topk_group * (c->n_experts / c->n_group); /* bounded: at most n_experts */
+    if (c->top_k > in_groups)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected at most the %d experts of %d groups", s->file,
-                    config_key_place(s, top_k, place), c->top_k, c->topk_group * (c->n_experts / c->n_group),
-                    c->topk_group);
+                    config_key_place(s, top_k, place), c->top_k, in_groups, c->topk_group);
     return SLUICE_OK;
 }
 
@@ -179,11 +179,10 @@ static sluice_status check_overrides(const struct model_config *c, const struct 
     const int head = layer->mixer.head_dim, kv_heads = layer->mixer.n_kv_heads;
     bool head_fits = layer->listed_head_dim == 0 || layer->listed_head_dim == head;
     bool kv_fits = layer->listed_kv_heads <= 0 || layer->listed_kv_heads == kv_heads;
-    snprintf(element, sizeof element, "per_layer_config.%d", l);
     if (s->document == DOCUMENT_GGUF || (head_fits && kv_fits)) return SLUICE_OK;
-    return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found a head_dim of %d and %d key-value heads, expected %d and %d",
-                s->file, config_key_place(s, element, place), layer->listed_head_dim, layer->listed_kv_heads, head,
-                kv_heads);
+    snprintf(element, sizeof element, "per_layer_config.%d.%s", l, head_fits ? "num_key_value_heads" : "head_dim");
+    return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found %d, expected %d", s->file, config_key_place(s, element, place),
+                head_fits ? layer->listed_kv_heads : layer->listed_head_dim, head_fits ? kv_heads : head);
 }
 
 /* What is wrong with the sizes of a mixer, or NULL. */

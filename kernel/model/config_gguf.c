@@ -388,7 +388,7 @@ static sluice_status read_layers(struct model_config *c, const struct key_source
     sluice_status status = read_window(c, s, f);
     if (!status) status = config_layer_types(c, s, names->layer_types, f);
     if (!status) status = read_dense_layers(c, s, f);
-    if (!status) status = c->arch->derive(c, f);
+    if (!status) status = config_derive(c, s->file, f);
     if (!status) status = check_widths(c, s, f);
     if (!status) status = check_kv_heads(c, s, f);
     if (status) return status;
@@ -416,7 +416,7 @@ static sluice_status find_vocab_size(struct model_config *c, const struct key_so
     if (tokens.kind != META_ARRAY || tokens.n < 1 || tokens.n > MAX_VOCAB)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %zu tokens, expected 1..%d", s->file, place,
                     tokens.kind == META_ARRAY ? tokens.n : 0, (int)MAX_VOCAB);
-    c->vocab_size = (int)tokens.n;
+    c->vocab_size = (int)tokens.n; /* bounded: at most MAX_VOCAB */
     return SLUICE_OK;
 }
 

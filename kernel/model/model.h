@@ -97,6 +97,10 @@ struct bind_options {
     void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void (*warning)(void *context, const char *text);                           /* may be NULL */
     void *context;
+    /* What a session will need beside the weights, in bytes, asked when all shapes and layouts are known; NULL:
+     * nothing. */
+    uint64_t (*session_bytes)(void *session_context);
+    void *session_context;
 };
 
 /* Reads the configuration, finds every tensor, checks every shape, packs every matrix. The archive is only read, and

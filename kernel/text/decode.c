@@ -137,17 +137,18 @@ static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, s
     struct token *token = &v->tokens[id];
     const char *text = v->pool.data + token->bytes;
     size_t n = token->n_bytes;
+    work_limit_token(w, n);
     for (size_t i = 0; i < v->decoder.n_steps; i++) {
         struct text_buffer *out = &buffers[i % 2];
         out->n = 0;
         sluice_status status = apply(w, &v->decoder.steps[i], text, n, out);
-        if (status) return status;
+        if (status) return work_token_fail(w, status, "decoder: token ", id, "");
         text = out->data;
         n = out->n;
     }
     if (n > 2 * (size_t)token->n_bytes + 64 || n > UINT16_MAX)
         return fail(w->f, SLUICE_FORMAT, "decoder: makes %zu bytes of token %d, which has %d", n, id, token->n_bytes);
-    bool same = n == token->n_bytes && memcmp(text, v->pool.data + token->bytes, n) == 0;
+    bool same = n == token->n_bytes && (n == 0 || memcmp(text, v->pool.data + token->bytes, n) == 0);
     token->n_bytes = (uint16_t)n;
     if (same) return SLUICE_OK;
     return pool_append(v, text, n, &token->bytes, w->f);

@@ -1,68 +1,67 @@
-/* Owns reading tokenizer.json as JSON: size and depth checks before jansson sees it, typed getters after. Knows no
- * tokenizer beyond "steps in Sequences" and patterns. Read next: vocab.c. */
+/* Owns reading tokenizer.json as JSON: the tree, in the words of this layer, and typed getters over it. Knows no
+ * tokenizer beyond "steps in Sequences" and patterns. Read next: base/json_tree.h, vocab.c. */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_tree.h"
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-/* jansson parses by recursion, so the depth is counted first: brackets outside of strings. */
-static sluice_status check_depth(const char *data, size_t n, struct failure *f)
+static size_t line_of(const char *data, size_t at)
 {
-    size_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = data[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > MAX_JSON_DEPTH)
-                return fail(f, SLUICE_FORMAT, "byte %zu: nested deeper than %d", i, MAX_JSON_DEPTH);
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return SLUICE_OK;
+    size_t line = 1;
+    for (size_t i = 0; i < at; i++) line += data[i] == '\n';
+    return line;
 }
 
-static const char *json_reason(const json_error_t *error)
+static const char *reason_of(const struct json_tree *t)
 {
-    switch (json_error_code(error)) {
-    case json_error_invalid_utf8: return "not UTF-8";
-    case json_error_premature_end_of_input: return "the file ends too early";
-    case json_error_duplicate_key: return "a key appears twice in one object";
-    case json_error_null_byte_in_key: return "a key contains NUL";
-    case json_error_numeric_overflow: return "a number is too large";
+    switch (t->problem) {
+    case JSON_TREE_NUL: return "a key contains NUL";
+    case JSON_TREE_NUMBER: return "a number is too large";
+    case JSON_TREE_TWICE: return "a key appears twice in one object";
+    case JSON_TREE_MALFORMED:
+        if (t->reader.problem == JSON_NOT_UTF8) return "not UTF-8";
+        if (t->reader.problem_at == t->reader.n) return "the file ends too early";
+        return "not valid JSON";
     default: return "not valid JSON";
     }
+}
+
+static sluice_status word_problem(const struct json_tree *t, struct failure *f)
+{
+    const struct json_reader *r = &t->reader;
+    const bool malformed = t->problem == JSON_TREE_MALFORMED;
+    const size_t at = malformed ? r->problem_at : json_tree_at(t);
+    if (t->problem == JSON_TREE_FINE) return SLUICE_OK;
+    if (t->problem == JSON_TREE_MEMORY) return fail_memory(f, NULL);
+    if (malformed && r->problem == JSON_TOO_DEEP)
+        return fail(f, SLUICE_FORMAT, "byte %zu: nested deeper than %d", at, JSON_MAX_DEPTH);
+    if (t->problem == JSON_TREE_NO_OBJECT) return fail(f, SLUICE_FORMAT, "must be an object");
+    if (t->problem == JSON_TREE_VALUES) return fail(f, SLUICE_FORMAT, "more than %d values", MAX_JSON_VALUES);
+    if (t->problem == JSON_TREE_CONTAINERS)
+        return fail(f, SLUICE_FORMAT, "more than %d lists and objects", MAX_JSON_LISTS);
+    return fail(f, SLUICE_FORMAT, "line %zu: %s", line_of(r->text, at), reason_of(t));
+}
+
+/* Text that is no object may be no JSON at all, which is the better thing to say. */
+static void look_closer(struct json_tree *t, const char *data, size_t n)
+{
+    json_start(&t->reader, data, n);
+    while (json_next(&t->reader) > EVENT_END) continue;
+    if (t->reader.problem) t->problem = JSON_TREE_MALFORMED;
 }
 
 sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f)
 {
     *out = NULL;
     if (n > max_bytes) return fail(f, SLUICE_FORMAT, "%zu bytes exceed %zu", n, max_bytes);
-    sluice_status status = check_depth(data, n, f);
-    if (status) return status;
-    json_error_t error;
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
-    json_t *root = json_loadb(data, n, flags, &error);
-    if (!root && json_error_code(&error) == json_error_numeric_overflow) /* model_max_length is often 10^30 */
-        root = json_loadb(data, n, flags | JSON_DECODE_INT_AS_REAL, &error);
-    if (!root) {
-        if (json_error_code(&error) == json_error_out_of_memory) return fail_memory(f, NULL);
-        return fail(f, SLUICE_FORMAT, "line %d: %s", error.line, json_reason(&error));
-    }
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return fail(f, SLUICE_FORMAT, "must be an object");
-    }
-    *out = root;
-    return SLUICE_OK;
+    struct json_tree t = {.max_values = MAX_JSON_VALUES, .max_containers = MAX_JSON_LISTS, .nul_in_values = true};
+    if (json_tree_build(&t, data, n) == JSON_TREE_NO_OBJECT) look_closer(&t, data, n);
+    *out = t.root;
+    sluice_status status = word_problem(&t, f);
+    json_tree_end(&t);
+    return status;
 }
 
 /* The value under `key`; NULL when it is absent or null. */
@@ -89,7 +88,7 @@ sluice_status json_get_size(const json_t *object, const char *key, size_t *out, 
     json_int_t number = json_integer_value(value);
     if (number < 0 || number > MAX_TOKENS)
         return fail(f, SLUICE_FORMAT, "%s: %lld is outside 0..%d", key, (long long)number, MAX_TOKENS);
-    *out = (size_t)number;
+    *out = (size_t)number; /* bounded: at most MAX_TOKENS */
     return SLUICE_OK;
 }
 
@@ -139,7 +138,7 @@ sluice_status json_get_pattern(const json_t *object, struct pattern **out, struc
     return pattern_create(out, text, n, literal, f);
 }
 
-/* Depth of the recursion: at most MAX_JSON_DEPTH, checked before parsing. */
+/* Depth of the recursion: at most JSON_MAX_DEPTH, checked while the tree is built. */
 static sluice_status each_step(struct vocab *v, const json_t *node, const char *list_key, const char *place,
                                size_t *index, step_reader read, struct failure *f)
 {

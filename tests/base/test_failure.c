@@ -141,3 +141,17 @@ Test(failure, escape_respects_the_smallest_buffers)
                 free(out);
             }
 }
+
+Test(failure, sizes_have_one_decimal_and_a_unit)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } sizes[] = {{0, "0 bytes"},           {999, "999 bytes"},    {1000, "1.0 kB"},
+                 {999949, "999.9 kB"},     {999950, "1.0 MB"},    {35568384, "35.6 MB"},
+                 {999950000, "1.0 GB"},    {61100000000, "61.1 GB"}, {UINT64_MAX, "18446744073.7 GB"}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char out[SIZE_BYTES];
+        cr_expect_str_eq(size_text(out, sizes[i].bytes), sizes[i].text, "%s", out);
+    }
+}

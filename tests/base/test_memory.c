@@ -47,6 +47,26 @@ Test(memory, every_request_is_counted_once)
     }
 }
 
+Test(memory, what_is_held_is_counted)
+{
+    const uint64_t before = memory_held_count();
+    void *p[] = {memory_alloc(0), memory_calloc(2, 8), memory_realloc(NULL, 5), memory_strndup("ab", 2)};
+    void *pages = memory_map_pages(10, true);
+    cr_expect_eq(memory_held_count(), before + 5);
+    p[0] = memory_realloc(p[0], 1000);
+    memory_fail_after(1);
+    cr_expect_null(memory_realloc(p[0], 2000));
+    memory_fail_after(1);
+    cr_expect_null(memory_map_pages(10, false));
+    cr_expect_null(memory_map_pages(SIZE_MAX / 2, true));
+    cr_expect_eq(memory_held_count(), before + 5, "a moved block is one block, a refused one is none");
+    for (size_t i = 0; i < sizeof p / sizeof *p; i++) memory_free(p[i]);
+    memory_unmap_pages(pages, 10);
+    memory_free(NULL);
+    memory_unmap_pages(NULL, 10);
+    cr_expect_eq(memory_held_count(), before);
+}
+
 Test(memory, blocks_of_no_bytes_are_valid)
 {
     void *p[] = {memory_alloc(0), memory_calloc(0, 8), memory_calloc(8, 0), memory_realloc(NULL, 0)};

@@ -1055,9 +1055,10 @@ Test(bind, T29_a_model_that_does_not_fit_is_told_a_type_that_would)
         const double needed = strtod(text + 19, &end);
         cr_expect(needed > 0.99e-9 * rows[i].times * available && needed < 1.01e-9 * rows[i].times * available, "%s",
                   text);
-        char rest[64];
-        snprintf(rest, sizeof rest, " GB are available: --load-as %s would %sneed ", rows[i].type,
-                 rows[i].fits ? "" : "still ");
+        char rest[128];
+        snprintf(rest, sizeof rest,
+                 " GB are available: --load-as %s, or a file written by quantize --type %s, would %sneed ",
+                 rows[i].type, rows[i].type, rows[i].fits ? "" : "still ");
         cr_expect_not_null(strstr(end, rest), "%s", bound.failure.text);
         checkpoint_remove(&checkpoint);
     }

@@ -29,7 +29,7 @@ OWNED = [
     (r"cpuid\.h|asm/hwcap\.h|sys/auxv\.h", {"kernel/base"}, "kernel/base/cpu.h tells what the processor can do"),
     (r"cblas\.h|openblas.*\.h", {"kernel/ops/blas"}, "one file calls BLAS"),
     (r"omp\.h", {"kernel/base"}, "threads are made by kernel/base/team.h only"),
-    (r"jansson\.h", {"weights", "kernel/text", "tools"}, "no other layer reads JSON"),
+    (r"jansson\.h", {"kernel/base", "weights", "kernel/text", "tools"}, "no other layer reads JSON"),
     (r"(pcre2|utf8proc)\.h", {"kernel/text"}, "characters are the business of kernel/text"),
     (r"criterion/.*", set(), "only tests include the test framework"),
     (r"base/team\.h", {"kernel/base", "kernel/model", "kernel/engine"}, "kernels and parsers know no threads"),

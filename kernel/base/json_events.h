@@ -1,13 +1,13 @@
 /* A pull parser for JSON text that stays where it is: json_next() names the next event, nothing is allocated.
  *
  * Owns the grammar, the depth limit, the UTF-8 check and exact positions of errors. It builds no tree: tensor headers
- * with 100,000 entries are read event by event (safetensors.c), small documents become a tree in document.c.
+ * with 100,000 entries are read event by event (safetensors.c), documents and tokenizers become a tree (json_tree.h).
  *
  *     {"shape": [4, 5]}   ->   OBJECT_OPEN  KEY shape  ARRAY_OPEN  NUMBER 4  NUMBER 5  ARRAY_CLOSE  OBJECT_CLOSE  END
  *
- * Read next: safetensors.c. */
-#ifndef WEIGHTS_JSON_EVENTS_H
-#define WEIGHTS_JSON_EVENTS_H
+ * Read next: json_tree.h, weights/safetensors.c. */
+#ifndef BASE_JSON_EVENTS_H
+#define BASE_JSON_EVENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +59,7 @@ bool json_skip(struct json_reader *r, enum json_event opened);
 /* Writes the latest string or key with its escapes replaced to out [raw_n + 1 bytes], ends it with NUL and stores its
  * length. False when the text holds a NUL or half of a surrogate pair: such text is no C string and no UTF-8. */
 bool json_text(const struct json_reader *r, char *out, size_t *n);
+bool json_text_with_nul(const struct json_reader *r, char *out, size_t *n); /* false only for half a surrogate pair */
 bool json_text_is(const struct json_reader *r, const char *text); /* compares the raw bytes: enough for plain keys */
 /* The latest number as an unsigned integer; false for a sign, a fraction, an exponent or 2^64 and above. */
 bool json_u64(const struct json_reader *r, uint64_t *out);

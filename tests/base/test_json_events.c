@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/json_events.h"
+#include "base/json_events.h"
 
 Test(json_events, one_event_per_token)
 {

@@ -1,6 +1,6 @@
 /* Owns the JSON grammar (see json_events.h). An explicit stack of one bit per level replaces recursion, so hostile
  * nesting costs nothing. */
-#include "weights/json_events.h"
+#include "base/json_events.h"
 
 #include <string.h>
 
@@ -242,7 +242,7 @@ static size_t put_utf8(char *out, uint32_t c)
     return n;
 }
 
-bool json_text(const struct json_reader *r, char *out, size_t *n)
+static bool unescape(const struct json_reader *r, bool nul, char *out, size_t *n)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     size_t o = 0;
@@ -265,13 +265,16 @@ bool json_text(const struct json_reader *r, char *out, size_t *n)
             code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
             i += 6;
         }
-        if (code == 0 || (code >= 0xd800 && code < 0xe000)) return false;
+        if ((code == 0 && !nul) || (code >= 0xd800 && code < 0xe000)) return false;
         o += put_utf8(out + o, code);
     }
     out[o] = 0;
     *n = o;
     return true;
 }
+
+bool json_text(const struct json_reader *r, char *out, size_t *n) { return unescape(r, false, out, n); }
+bool json_text_with_nul(const struct json_reader *r, char *out, size_t *n) { return unescape(r, true, out, n); }
 
 bool json_text_is(const struct json_reader *r, const char *text)
 {
