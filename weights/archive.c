@@ -101,8 +101,8 @@ static sluice_status open_file(struct archive *a, const char *path, const char *
     sluice_status status = file_map_open(&map, path, shown, UINT64_MAX, a->access, f);
     if (status) return status;
     bool named_gguf = n >= suffix_n && strcmp(path + n - suffix_n, suffix) == 0;
-    status = is_gguf(&map) || named_gguf ? open_gguf(a, path, map, flags, f)
-                                         : open_safetensors(a, map, shown, flags, f);
+    status =
+        is_gguf(&map) || named_gguf ? open_gguf(a, path, map, flags, f) : open_safetensors(a, map, shown, flags, f);
     sluice_status lost = archive_check(a, f);
     return lost ? lost : status;
 }

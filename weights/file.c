@@ -1,5 +1,6 @@
-/* Owns opening, mapping and reading (see file.h). The order matters: the real path is known to be inside before anything is
- * opened, O_NONBLOCK keeps a FIFO from blocking, and fstat on the open file decides whether it is regular. */
+/* Owns opening, mapping and reading (see file.h). The order matters: the real path is known to be inside before
+ * anything is opened, O_NONBLOCK keeps a FIFO from blocking, and fstat on the open file decides whether it is
+ * regular. */
 #include "weights/file.h"
 
 #include <errno.h>

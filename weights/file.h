@@ -31,7 +31,7 @@ void file_map_close(struct file_map *map); /* clears it; an empty map is fine */
 
 /* The first n bytes (n <= map->bytes) will be looked at now. One thread at a time. */
 void file_map_need(const struct file_map *map, size_t n);
-bool file_map_is_read(const struct file_map *map); /* FILE_READ: its pages are gone for good when they are released */
+bool file_map_is_read(const struct file_map *map);   /* FILE_READ: its pages are gone for good when they are released */
 size_t file_map_missing(const struct file_map *map); /* bytes that nobody has needed yet; 0: mapped */
 
 /* SLUICE_IO when a part of the file could not be read, or when a mapped file has become shorter than it was. What was

@@ -66,8 +66,8 @@ bool lost_pages_replace(const void *address)
         const uintptr_t end = end_of_map(&maps[i], (uintptr_t)address, page);
         if (!end) continue;
         atomic_store(&maps[i].torn, true); /* first: who reads zeros must find the mark */
-        replaced = mmap((void *)first, end - first, PROT_READ,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+        replaced = mmap((void *)first, end - first, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                        -1, 0) != MAP_FAILED;
     }
     errno = kept;
     return replaced;

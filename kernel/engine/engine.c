@@ -97,8 +97,8 @@ static sluice_status check_options(const sluice_engine_options *o, struct failur
     if (o->load_as && o->flags & SLUICE_OPEN_NO_REPACK)
         return fail(f, SLUICE_ARGUMENT, "load as: weights that stay in the file keep its type");
     if (o->flags & SLUICE_OPEN_READ && o->flags & SLUICE_OPEN_NO_REPACK)
-        return fail(f, SLUICE_ARGUMENT, "files that are read into memory cannot be used together with weights that stay "
-                                        "in the file");
+        return fail(f, SLUICE_ARGUMENT,
+                    "files that are read into memory cannot be used together with weights that stay in the file");
     if (o->flags & SLUICE_OPEN_BLAS && !panel_blas_usable())
         return fail(f, SLUICE_UNSUPPORTED, "OpenBLAS: libopenblas.so.0 cannot be loaded, or this build is without it");
     enum dtype type;

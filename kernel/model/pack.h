@@ -16,8 +16,9 @@ struct job {
 
 size_t job_bytes(const struct job *job); /* as packed */
 
-/* Packs all jobs, whose rows lie in the archive; the pages of the files are released on the way. No call of o->progress comes from another thread. A
- * number that the layout's type cannot hold is named, the first one, whatever the number of threads. */
+/* Packs all jobs, whose rows lie in the archive; the pages of the files are released on the way. No call of o->progress
+ * comes from another thread. A number that the layout's type cannot hold is named, the first one, whatever the number
+ * of threads. */
 sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, const struct archive *a, struct team *team,
                         const struct bind_options *o, struct failure *f);
 

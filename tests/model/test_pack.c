@@ -73,7 +73,8 @@ static void open_model(struct opened *o, const char *path, unsigned archive_flag
     struct team team;
     const struct bind_options options = {.features = cpu_features(NULL), .layout_flags = flags, .load_weights = true};
     team_init(&team, n_threads);
-    cr_assert_eq(archive_open(&o->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG | archive_flags, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(archive_open(&o->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG | archive_flags, &f), SLUICE_OK, "%s",
+                 f.text);
     cr_assert_eq(model_bind(&o->model, o->archive, &team, &options, &f), SLUICE_OK, "%s", f.text);
 }
 
