@@ -43,6 +43,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct bench_values, FLOAT_HELP),
     OPTION_ROW_CACHE_TYPE(struct bench_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct bench_values),
+    OPTION_ROW_LOAD(struct bench_values),
     OPTION_ROW_THREADS(struct bench_values, load.threads),
     OPTION_ROW_JSON(struct bench_values, "one JSON object"),
     {.name = "csv", .kind = OPTION_FLAG, FIELD(csv), .help = "one line per measurement"},

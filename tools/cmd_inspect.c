@@ -31,6 +31,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct inspect_values, FLOAT_HELP),
     OPTION_ROW_CACHE_TYPE(struct inspect_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct inspect_values),
+    OPTION_ROW_LOAD(struct inspect_values),
     {.name = "layers", .kind = OPTION_FLAG, .offset = offsetof(struct inspect_values, layers),
      .help = "one line per layer, equal ones too"},
     {.name = "kernels", .kind = OPTION_FLAG, .offset = offsetof(struct inspect_values, kernels),

@@ -43,6 +43,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct logits_values, FLOAT_HELP),
     OPTION_ROW_CACHE_TYPE(struct logits_values, "f32", ""),
     OPTION_ROW_NO_REPACK(struct logits_values),
+    OPTION_ROW_LOAD(struct logits_values),
     OPTION_ROW_THREADS(struct logits_values, load.threads),
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
     OPTION_ROW_NO_BOS(struct logits_values),

@@ -47,6 +47,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct run_values, FLOAT_HELP),
     OPTION_ROW_CACHE_TYPE(struct run_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct run_values),
+    OPTION_ROW_LOAD(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
              "files ask for, and 0 where they ask for nothing"},

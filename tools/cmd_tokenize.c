@@ -12,6 +12,7 @@ enum { MAX_PIECE_BYTES = 4096 };
 
 struct tokenize_values {
     const char *model, *prompt, *file, *decode;
+    struct load_options load;
     bool special, no_bos, json;
 };
 
@@ -25,6 +26,7 @@ static const struct option options[] = {
     OPTION_ROW_SPECIAL(struct tokenize_values,
                        "the text of special tokens means those tokens; with --decode: show special tokens"),
     OPTION_ROW_NO_BOS(struct tokenize_values),
+    OPTION_ROW_LOAD(struct tokenize_values),
     OPTION_ROW_JSON(struct tokenize_values,
                     "one JSON object: {\"ids\": [], \"pieces\": [{\"text\", \"hex\"}]}, with --decode {\"text\"}"),
 };
@@ -108,7 +110,7 @@ static sluice_status tokenize(const void *values, sluice_error *error)
     const struct tokenize_values *v = values;
     struct input_text text = {0};
     struct input_tokens tokens = {0};
-    const struct load_options one_thread = {.threads = {true, 1}};
+    const struct load_options one_thread = {.threads = {true, 1}, .access = v->load.access};
     sluice_engine *engine = NULL;
     sluice_status status = SLUICE_OK;
     if (v->decode && (v->prompt || v->file))

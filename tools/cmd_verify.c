@@ -45,6 +45,7 @@ static const struct option options[] = {
     OPTION_ROW_FLOAT(struct verify_values, FLOAT_HELP "; the first of two models always runs so"),
     OPTION_ROW_CACHE_TYPE(struct verify_values, "f32", ""),
     OPTION_ROW_NO_REPACK(struct verify_values),
+    OPTION_ROW_LOAD(struct verify_values),
     OPTION_ROW_THREADS(struct verify_values, load.threads),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };

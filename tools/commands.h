@@ -39,6 +39,10 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
 #define OPTION_ROW_NO_REPACK(S)                                                                 \
     {.name = "no-repack", .kind = OPTION_FLAG, .offset = offsetof(S, load.no_repack),           \
      .help = "read matrices where they lie in the file: opens at once and needs little memory, runs slower"}
+#define OPTION_ROW_LOAD(S)                                                                      \
+    {.name = "load", .kind = OPTION_TEXT, .offset = offsetof(S, load.access),                   \
+     .value_name = "map|read", .initial = "map",                                                \
+     .help = "how files are read: mapped, or read into memory, for file systems on which maps are slow or fail"}
 #define OPTION_ROW_FLOAT(S, TEXT)                                                               \
     {.name = "float", .kind = OPTION_FLAG, .offset = offsetof(S, load.keep_float), .help = TEXT}
 #define FLOAT_HELP                                                                              \

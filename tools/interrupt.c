@@ -1,4 +1,4 @@
-/* Owns the handler of SIGINT, SIGTERM and SIGHUP: all three ask for a clean end. */
+/* Owns the handler of SIGINT, SIGTERM and SIGHUP, which all three ask for a clean end, and that of SIGBUS. */
 #include "interrupt.h"
 
 #include <signal.h>
@@ -20,8 +20,24 @@ static void on_interrupt(int number)
     if (watched) sluice_session_cancel(watched);
 }
 
+static struct sigaction bus_error_before;
+
+/* What is not ours happens as it would without this handler: on return the access fails again, and a signal that
+ * somebody sent comes again. */
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const bool sent = info->si_code <= 0;
+    if (!sent && sluice_absorb_bus_error(info->si_addr)) return;
+    sigaction(number, &bus_error_before, NULL);
+    if (sent) raise(number);
+}
+
 void interrupt_install(void)
 {
+    struct sigaction bus_error = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigemptyset(&bus_error.sa_mask);
+    sigaction(SIGBUS, &bus_error, &bus_error_before);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, old;
     sigemptyset(&action.sa_mask);
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};

@@ -1,5 +1,6 @@
-/* Owns Ctrl-C. The first one asks the watched session to stop, a second one ends the process at once; while no session
- * is watched, and nothing held, the first one ends it, with the exit code of a cancelled run. */
+/* Owns signals. Ctrl-C: the first one asks the watched session to stop, a second one ends the process at once; while no
+ * session is watched, and nothing held, the first one ends it, with the exit code of a cancelled run. SIGBUS: what is
+ * lost of a model file that became shorter is an error of the call that reads it. */
 #ifndef TOOLS_INTERRUPT_H
 #define TOOLS_INTERRUPT_H
 

@@ -58,18 +58,33 @@ static sluice_status check_cache_type(const char *type, sluice_error *error)
                      quote_bytes(shown, sizeof shown, type, strlen(type)));
 }
 
+static bool reads_files(const struct load_options *o) { return o->access && strcmp(o->access, "read") == 0; }
+
+static sluice_status check_access(const struct load_options *o, sluice_error *error)
+{
+    char shown[64];
+    if (o->access && strcmp(o->access, "map") != 0 && !reads_files(o))
+        return set_error(error, SLUICE_ARGUMENT, "--load: found %s, expected map or read",
+                         quote_bytes(shown, sizeof shown, o->access, strlen(o->access)));
+    if (reads_files(o) && o->no_repack)
+        return set_error(error, SLUICE_ARGUMENT, "--load read and --no-repack exclude each other");
+    return SLUICE_OK;
+}
+
 sluice_status load_engine(sluice_engine **out, const char *path, const struct load_options *o, unsigned flags,
                           sluice_error *error)
 {
     *out = NULL;
     if (!*path) return set_error(error, SLUICE_ARGUMENT, "the name of the model is empty");
     sluice_status status = check_cache_type(o->cache_type, error);
+    if (!status) status = check_access(o, error);
     if (status) return status;
     struct progress bar = progress_begin("loading", PROGRESS_BYTES);
     sluice_engine_options options = sluice_engine_options_default();
     options.n_threads = (int)o->threads.value;
     options.flags = flags | (o->exact ? SLUICE_OPEN_EXACT : 0) | (o->no_repack ? SLUICE_OPEN_NO_REPACK : 0) |
-                    (o->keep_float ? SLUICE_OPEN_FLOAT : 0) | (o->blas ? SLUICE_OPEN_BLAS : 0);
+                    (o->keep_float ? SLUICE_OPEN_FLOAT : 0) | (o->blas ? SLUICE_OPEN_BLAS : 0) |
+                    (reads_files(o) ? SLUICE_OPEN_READ : 0);
     options.load_as = o->load_as;
     options.progress = show_progress;
     options.warning = show_warning;

@@ -17,6 +17,7 @@ struct load_options {
     struct option_integer threads; /* 0: one per CPU */
     const char *load_as;           /* type that matrices are rounded to, or NULL */
     const char *cache_type;        /* of keys and values; NULL: as the weights suggest */
+    const char *access;            /* "map" or "read"; NULL: map */
     bool exact, no_repack, keep_float, blas;
 };
 

@@ -72,7 +72,8 @@ static sluice_status open_growing(struct npy *array, const char *path, sluice_er
     array->growing = malloc(cap);
     if (!array->path || !array->growing) return set_error(error, SLUICE_MEMORY, "not enough memory for a file name");
     snprintf(array->growing, cap, "%s.%ld.part", path, (long)getpid());
-    array->file = open(array->growing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    do array->file = open(array->growing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    while (array->file < 0 && errno == EINTR);
     if (array->file >= 0) return SLUICE_OK;
     io_error(path, error);
     free(array->growing); /* whatever has this name is not ours to remove */

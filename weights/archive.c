@@ -85,7 +85,7 @@ static sluice_status open_gguf(struct archive *a, const char *path, struct file_
     size_t n = slash ? (size_t)(slash - path) : 0;
     if (slash == path) n = 1;
     snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : ".");
-    sluice_status status = file_root_find(&root, folder, f);
+    sluice_status status = file_root_find(&root, folder, a->access, f);
     if (!status) return gguf_open(a, &root, name, map, flags, f);
     file_map_close(&map);
     return status;
@@ -98,10 +98,13 @@ static sluice_status open_file(struct archive *a, const char *path, const char *
     static const char suffix[] = ".gguf";
     struct file_map map;
     size_t n = strlen(path), suffix_n = sizeof suffix - 1;
-    sluice_status status = file_map_open(&map, path, shown, UINT64_MAX, f);
+    sluice_status status = file_map_open(&map, path, shown, UINT64_MAX, a->access, f);
     if (status) return status;
     bool named_gguf = n >= suffix_n && strcmp(path + n - suffix_n, suffix) == 0;
-    return is_gguf(&map) || named_gguf ? open_gguf(a, path, map, flags, f) : open_safetensors(a, map, shown, flags, f);
+    status =
+        is_gguf(&map) || named_gguf ? open_gguf(a, path, map, flags, f) : open_safetensors(a, map, shown, flags, f);
+    sluice_status lost = archive_check(a, f);
+    return lost ? lost : status;
 }
 
 /* Which folder matters when a file of it cannot be read: people have several. */
@@ -109,7 +112,8 @@ static sluice_status open_folder(struct archive *a, const char *path, const char
                                  struct failure *f)
 {
     char snapshot[PATH_MAX];
-    sluice_status status = folder_read(a, file_hub_snapshot(snapshot, path), flags, f);
+    sluice_status status = folder_read(a, file_hub_snapshot(snapshot, path), flags, f), lost = archive_check(a, f);
+    if (lost) status = lost;
     if (status == SLUICE_IO) fail_in(f, shown);
     return status;
 }
@@ -125,6 +129,7 @@ sluice_status archive_open(struct archive **out, const char *path, unsigned flag
     struct archive *a = memory_calloc(1, sizeof *a);
     if (!a) return fail_memory(f, shown);
     a->name = base_name(path);
+    a->access = flags & ARCHIVE_READ ? FILE_READ : FILE_MAPPED;
     sluice_status status = SLUICE_OK;
     if (!a->name)
         status = fail_memory(f, shown);
@@ -140,14 +145,34 @@ sluice_status archive_open(struct archive **out, const char *path, unsigned flag
     return SLUICE_OK;
 }
 
+sluice_status archive_check(const struct archive *a, struct failure *f)
+{
+    static const char *const texts[N_TEXTS] = {"tokenizer.json", "tiktoken.model", "tokenizer_config.json",
+                                               "chat_template.jinja", "README.md"};
+    sluice_status status = SLUICE_OK;
+    for (size_t i = 0; !status && i < a->n_files; i++) {
+        const struct tensor_file *file = &a->files[i];
+        if (file->name) status = file_map_check(&file->map, file->name, f);
+    }
+    for (int i = 0; !status && i < N_TEXTS; i++) status = file_map_check(&a->texts[i].map, texts[i], f);
+    return status;
+}
+
+void archive_close_texts(struct archive *a)
+{
+    for (int i = 0; i < N_DOCUMENTS; i++) json_decref(a->documents[i]);
+    for (int i = 0; i < N_TEXTS; i++) file_map_close(&a->texts[i].map);
+    memset(a->documents, 0, sizeof a->documents);
+    memset(a->texts, 0, sizeof a->texts);
+}
+
 void archive_close(struct archive **archive)
 {
     struct archive *a = *archive;
     *archive = NULL;
     if (!a) return;
     for (size_t i = 0; i < a->n_files; i++) tensor_file_close(&a->files[i]);
-    for (int i = 0; i < N_DOCUMENTS; i++) json_decref(a->documents[i]);
-    for (int i = 0; i < N_TEXTS; i++) file_map_close(&a->texts[i].map);
+    archive_close_texts(a);
     memory_free(a->files);
     memory_free(a->tensors);
     memory_free(a->warning);
@@ -220,6 +245,27 @@ void archive_release(const struct archive *a, const struct tensor_view *t)
 {
     (void)a;
     memory_release_range(t->data, (size_t)t->bytes);
+}
+
+bool archive_is_read(const struct archive *a) { return a->access == FILE_READ; }
+
+/* What does not fit is told before an hour of reading. */
+sluice_status archive_read_tensors(const struct archive *a, struct failure *f)
+{
+    const uint64_t available = memory_available();
+    uint64_t missing = 0;
+    for (size_t i = 0; i < a->n_files; i++)
+        if (!checked_add(&missing, missing, file_map_missing(&a->files[i].map))) missing = UINT64_MAX;
+    if (available && missing > available)
+        return fail(f, SLUICE_MEMORY, "%s: its files need %.1f GB to be read into memory, %.1f GB are available",
+                    a->name, (double)missing * 1e-9, (double)available * 1e-9);
+    sluice_status status = SLUICE_OK;
+    for (size_t i = 0; !status && i < a->n_files; i++) {
+        const struct tensor_file *file = &a->files[i];
+        file_map_need(&file->map, file->map.bytes);
+        status = file_map_check(&file->map, file->name, f);
+    }
+    return status;
 }
 
 bool archive_may_read(const struct archive *a, const unsigned char *p, size_t n)

@@ -32,6 +32,7 @@ enum archive_flags {
     ARCHIVE_TENSORS = 1, /* tensors are needed; without this flag the tensor files of a folder are not opened, and the
                           * tensors of a GGUF file not shown: its data may be cut */
     ARCHIVE_CONFIG = 2,  /* config.json is needed; without this flag it may be absent */
+    ARCHIVE_READ = 4,    /* files are read into memory instead of being mapped. Data of tensors: archive_read_tensors */
 };
 
 /* Opens `path`: a Hugging Face folder, a GGUF file (of a split model, the first part: the others are found beside it),
@@ -52,8 +53,19 @@ const char *archive_warning(const struct archive *a);
 size_t archive_n_tensors(const struct archive *a);
 const struct tensor_view *archive_tensor(const struct archive *a, size_t i);       /* sorted by name */
 const struct tensor_view *archive_find(const struct archive *a, const char *name); /* NULL when absent; O(log n) */
-/* The view's pages will not be read again: they may leave memory. */
+/* The view's pages will not be read again: they may leave memory. Under ARCHIVE_READ they are zeros from then on, as is
+ * any range of a view that memory_release_range is given. */
 void archive_release(const struct archive *a, const struct tensor_view *t);
+
+/* ARCHIVE_READ: views are zeros until this has read the files to their ends. SLUICE_MEMORY: they do not fit. Otherwise
+ * nothing is to be done. */
+sluice_status archive_read_tensors(const struct archive *a, struct failure *f);
+bool archive_is_read(const struct archive *a); /* opened with ARCHIVE_READ */
+/* SLUICE_IO when a file could not be read, or is mapped and has become shorter: what was made of its bytes means
+ * nothing, and that is the reason of any other failure. To be asked when the bytes have been used. */
+sluice_status archive_check(const struct archive *a, struct failure *f);
+/* Texts and documents will not be asked for again: only tensors are from now on kept and checked. */
+void archive_close_texts(struct archive *a);
 
 /* Whether [p, p + n), which begins in a tensor, may be read: beyond the tensor, up to the last page of its file. */
 bool archive_may_read(const struct archive *a, const unsigned char *p, size_t n);

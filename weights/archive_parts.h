@@ -89,6 +89,7 @@ struct tensor_file {
 struct archive {
     char *name;
     enum archive_format format;
+    enum file_access access;
     char *warning;             /* NULL when there is none */
     struct tensor_file *files; /* [n_files], one per shard */
     size_t n_files;

@@ -66,6 +66,7 @@ static sluice_status read_text(struct text *text, const struct file_root *root, 
     bool absent;
     sluice_status status = file_map_in(&text->map, root, name, max_bytes, &absent, f);
     text->present = !status && !absent;
+    file_map_need(&text->map, text->map.bytes);
     return status;
 }
 
@@ -79,6 +80,8 @@ static sluice_status read_document(struct archive *a, const struct file_root *ro
         status = document_parse(&a->documents[d], name, &text.map, f);
     else if (!status && needed)
         status = fail_absent(root, name, "", f);
+    sluice_status lost = file_map_check(&text.map, name, f);
+    if (lost) status = lost;
 
     if (d == DOCUMENT_TOKENIZER_CONFIG)
         a->texts[TEXT_TOKENIZER_CONFIG] = text;
@@ -170,6 +173,7 @@ static sluice_status read_weight_map(struct index *x, struct json_reader *r, str
         return SLUICE_OK;
     }
     while (json_next(r) == EVENT_KEY) {
+        if (x->n == x->capacity) return fail(f, SLUICE_FORMAT, "%s: changed while it was read", index_file);
         struct index_entry *entry = &x->entries[x->n++];
         entry->tensor = keep_text(x, r, &n);
         if (!entry->tensor || n == 0) return fail(f, SLUICE_FORMAT, "%s: bad tensor name", index_file);
@@ -319,11 +323,14 @@ static sluice_status read_sharded(struct archive *a, const struct file_root *roo
     bool absent;
     sluice_status status = file_map_in(&x.map, root, index_file, ARCHIVE_MAX_INDEX_BYTES, &absent, f);
     if (!status && absent) status = fail_absent(root, single_file, " (nor model.safetensors.index.json)", f);
+    file_map_need(&x.map, x.map.bytes);
     if (!status) status = index_read(&x, f);
     if (!status) status = read_shards(a, root, &x, f);
     if (!status) status = archive_join(a, f);
     if (!status) status = compare_with_index(a, &x, f);
     if (!status) status = warn_about_total(a, &x, f);
+    sluice_status lost = file_map_check(&x.map, index_file, f);
+    if (lost) status = lost;
     index_close(&x);
     return status;
 }
@@ -350,7 +357,7 @@ sluice_status folder_read(struct archive *a, const char *path, unsigned flags, s
 {
     struct file_root root;
     bool is_gguf = false;
-    sluice_status status = file_root_find(&root, path, f);
+    sluice_status status = file_root_find(&root, path, a->access, f);
     if (!status) status = gguf_open_folder(a, &root, &is_gguf, flags, f);
     if (status || is_gguf) return status;
     status = read_documents(a, &root, flags, f);

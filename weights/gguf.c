@@ -111,9 +111,17 @@ static uint64_t load(const unsigned char *at, size_t bytes)
 
 static uint64_t remaining(const struct parse *p) { return (uint64_t)(p->end - p->at); }
 
+/* The next n bytes, n <= remaining(p), will be looked at. */
+static void need(const struct parse *p, uint64_t n)
+{
+    const struct file_map *map = &p->file->map;
+    file_map_need(map, (size_t)(p->at - map->data) + (size_t)n);
+}
+
 static bool read_number(struct parse *p, size_t bytes, uint64_t *v)
 {
     if (remaining(p) < bytes) return false;
+    need(p, bytes);
     *v = load(p->at, bytes);
     p->at += bytes;
     return true;
@@ -194,6 +202,7 @@ static sluice_status read_name(struct parse *p, const struct name_rule *rule, ui
     if (n > rest)
         return fail(p->f, SLUICE_FORMAT, "%s: %s %llu: %s %llu exceeds the remaining %llu bytes", file, rule->kind, i,
                     rule->length, n, rest);
+    need(p, n);
     *name = (struct span){(const char *)p->at, (size_t)n};
     if (!gguf_name_is_printable(name->text, name->n))
         return fail(p->f, SLUICE_FORMAT, "%s: %s %llu: %s", file, rule->kind, i, n ? rule->bad : rule->empty);
@@ -211,6 +220,7 @@ static sluice_status read_string(struct parse *p, struct span key, uint64_t elem
     bool there = read_number(p, 8, &length);
     unsigned long long n = there ? length : 0, rest = remaining(p);
     if (there && n <= GGUF_MAX_STRING_BYTES && n <= rest) {
+        need(p, n);
         *out = (struct span){(const char *)p->at, (size_t)n};
         p->at += n;
         return check_header_size(p);
@@ -256,6 +266,7 @@ static sluice_status read_array(struct parse *p, struct span key, struct gguf_va
         return key_fail(p, key, "array of %llu %s cannot fit in the remaining %llu bytes", n,
                         strings ? "strings" : gguf_types[element].name, rest);
     if (strings) return read_strings(p, key, v);
+    need(p, bytes);
     if (v->element == GGUF_BOOL)
         for (uint64_t i = 0; i < v->n; i++)
             if (p->at[i] > 1)
@@ -294,6 +305,7 @@ static sluice_status read_value(struct parse *p, struct span key, struct gguf_va
     }
     size_t bytes = gguf_types[type].bytes;
     if (remaining(p) < bytes) return key_fail(p, key, "%s", end_of_file);
+    need(p, bytes);
     if (v->type == GGUF_BOOL && *p->at > 1) return key_fail(p, key, "boolean must be 0 or 1 (got %d)", *p->at);
     p->at += bytes;
     return SLUICE_OK;

@@ -422,7 +422,8 @@ sluice_status gguf_writer_create(struct gguf_writer **out, const char *path, str
     if (!status) {
         memcpy(w->part, path, n);
         memcpy(w->part + n, suffix, sizeof suffix);
-        w->fd = open(w->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+        do w->fd = open(w->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+        while (w->fd < 0 && errno == EINTR);
         if (w->fd < 0 && errno == EEXIST)
             status =
                 fail(f, SLUICE_IO, "%s%s: exists already: another run is writing it, or was killed (then delete it)",
@@ -551,6 +552,7 @@ static int rename_new(const char *from, const char *to)
     }
     if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return errno;
     if (lstat(to, &s) == 0) return EEXIST;
+    if (errno != ENOENT) return errno; /* there may be one */
     return rename(from, to) == 0 ? 0 : errno;
 }
 
@@ -574,7 +576,8 @@ sluice_status gguf_writer_commit(struct gguf_writer *w, struct failure *f)
     if (!w->begun || w->committed) return fail(f, SLUICE_ARGUMENT, "%s: there is nothing to commit", w->shown);
     sluice_status status = check_written(w, f);
     if (status) return status;
-    if (fsync(w->fd) != 0) return fail_write(w, errno, f);
+    while (fsync(w->fd) != 0)
+        if (errno != EINTR) return fail_write(w, errno, f);
     int error = rename_new(w->part, w->path);
     if (error == EEXIST) return fail(f, SLUICE_IO, "%s: exists already, and is not overwritten", w->shown);
     if (error) return fail(f, SLUICE_IO, "%s: cannot rename: %s", w->shown, strerror(error));

@@ -31,8 +31,8 @@ struct parse {
     struct tensor_file *file;
     struct failure *f;
     const char *header; /* [header_n] */
-    size_t header_n;
-    const unsigned char *data; /* [data_bytes], the data section */
+    size_t header_n, n_tensors; /* n_tensors: as the first pass has counted */
+    const unsigned char *data;  /* [data_bytes], the data section */
     uint64_t data_bytes;
     struct json_reader r;
     char *text; /* next free byte of file->strings */
@@ -73,6 +73,7 @@ static sluice_status find_header(struct parse *p)
                     (unsigned long long)length, (unsigned long long)rest);
     if (length < 2) return fail(p->f, SLUICE_FORMAT, "%s: header: not a JSON object", file);
 
+    file_map_need(map, LENGTH_BYTES + (size_t)length);
     p->header = (const char *)map->data + LENGTH_BYTES;
     p->header_n = (size_t)length;
     p->data = map->data + LENGTH_BYTES + length;
@@ -82,15 +83,14 @@ static sluice_status find_header(struct parse *p)
 }
 
 /* First pass: syntax, UTF-8, depth; counts the entries. */
-static sluice_status count_entries(struct parse *p, size_t *n)
+static sluice_status count_entries(struct parse *p)
 {
     struct json_reader *r = &p->r;
     enum json_event event;
-    *n = 0;
     json_start(r, p->header, p->header_n);
     while ((event = json_next(r)) > EVENT_END) {
         if (event != EVENT_KEY || r->depth != 1 || json_text_is(r, "__metadata__")) continue;
-        if (++*n > ARCHIVE_MAX_TENSORS)
+        if (++p->n_tensors > ARCHIVE_MAX_TENSORS)
             return fail(p->f, SLUICE_FORMAT, "%s: header: tensor count exceeds the limit %d", p->file->name,
                         ARCHIVE_MAX_TENSORS);
     }
@@ -308,6 +308,8 @@ static sluice_status read_entries(struct parse *p)
             const char *name = keep_text(p, &n);
             if (!name || n == 0 || n > MAX_NAME_BYTES)
                 return fail(p->f, SLUICE_FORMAT, "%s: header: bad tensor name", p->file->name);
+            if (p->file->n == p->n_tensors) /* somebody writes to the file */
+                return fail(p->f, SLUICE_FORMAT, "%s: header: changed while it was read", p->file->name);
             status = read_tensor(p, name);
         }
         if (status) return status;
@@ -377,10 +379,10 @@ static sluice_status check_places(struct parse *p, const struct tensor_view **or
 sluice_status safetensors_read(struct tensor_file *file, struct failure *f)
 {
     struct parse p = {.file = file, .f = f};
-    size_t n = 0;
     sluice_status status = find_header(&p);
-    if (!status) status = count_entries(&p, &n);
+    if (!status) status = count_entries(&p);
     if (status) return status;
+    const size_t n = p.n_tensors;
 
     file->strings = p.text = memory_alloc(p.header_n);
     file->tensors = memory_calloc(n, sizeof *file->tensors);

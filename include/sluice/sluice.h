@@ -32,7 +32,10 @@
  *   - Text is UTF-8 with a length, and need not end with NUL. Options structs begin with a _default() value.
  *   - No call ends the process, or prints. An observer (experimental.h) runs inside a pass and must not call any
  *     session of the engine.
- *   - No global state, except SLUICE_CPU in the environment, an upper bound for the instruction sets, read at open. */
+ *   - No global state, except SLUICE_CPU in the environment, an upper bound for the instruction sets, read at open, and
+ *     a list of the files that are mapped, for sluice_absorb_bus_error.
+ *   - Model files are mapped: one that becomes shorter meanwhile ends the process with SIGBUS, unless the program has a
+ *     handler that calls sluice_absorb_bus_error, or opens with SLUICE_OPEN_READ. */
 #ifndef SLUICE_H
 #define SLUICE_H
 
@@ -85,6 +88,10 @@ enum sluice_open_flags {
      * tokens, to bfloat16 where the CPU multiplies that, unless this is set: slower, and the reference for what that
      * rounding costs. */
     SLUICE_OPEN_FLOAT = 32,
+    /* Files are read into memory before they are packed instead of being mapped: for file systems on which maps are
+     * slow or fail, and for processes that cannot handle SIGBUS. What is packed is given back on the way. Without
+     * weights only the headers are read. Not together with SLUICE_OPEN_NO_REPACK. */
+    SLUICE_OPEN_READ = 64,
 };
 
 typedef struct sluice_engine_options {
@@ -108,6 +115,12 @@ SLUICE_API sluice_engine_options sluice_engine_options_default(void);
 SLUICE_API sluice_status sluice_engine_open(sluice_engine **out, const char *path,
                                             const sluice_engine_options *options, sluice_error *error);
 SLUICE_API void sluice_engine_close(sluice_engine **engine); /* after all its sessions are freed */
+/* For a handler of SIGBUS (SA_SIGINFO; `address` is si_addr), which reading a mapped file raises in any thread when the
+ * file has become shorter or its disk fails. True: the address lies in a file that this library has mapped; from the
+ * lost page on it now reads as zeros, the handler may return, and the call that was reading returns SLUICE_IO. An
+ * engine that reads its weights in the file (SLUICE_OPEN_NO_REPACK) runs no more passes then. False: not ours, do what
+ * would be done otherwise. Safe in signal handlers; no handler is installed by the library. */
+SLUICE_API bool sluice_absorb_bus_error(const void *address);
 
 typedef struct sluice_session_options {
     int n_context; /* positions to reserve; 0: min(the model's context, 4096). At most the model's context */

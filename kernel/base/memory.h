@@ -25,10 +25,11 @@ void memory_unmap_pages(void *p, size_t n);
  * Reads what the system knows now, which takes milliseconds. */
 double memory_huge_share(const void *p, size_t n);
 
-/* Read-only view of a whole regular file. */
+/* Read-only view of a whole regular file, mapped or read into memory (weights/file.h). */
 struct file_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t bytes;
+    struct file_origin *origin; /* private to weights/file.c; NULL for an empty file */
 };
 void memory_release_range(const void *p, size_t n); /* the pages of a file map may be dropped from memory */
 /* Part of a file map will be read soon: the disk may begin now. Does not wait for it. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/lost_pages.h"
 #include "base/memory.h"
 #include "engine/gguf_vocab.h"
 #include "model/arch.h"
@@ -17,6 +18,8 @@ const char *sluice_isa(void)
     ops_init(&ops, cpu_features(NULL));
     return ops.name;
 }
+
+bool sluice_absorb_bus_error(const void *address) { return lost_pages_replace(address); }
 
 const char *sluice_version(void) { return SLUICE_VERSION; }
 
@@ -84,7 +87,7 @@ static sluice_status read_load_as(const sluice_engine_options *o, enum dtype *ty
 static sluice_status check_options(const sluice_engine_options *o, struct failure *f)
 {
     const unsigned known = SLUICE_OPEN_NO_WEIGHTS | SLUICE_OPEN_TOKENIZER_ONLY | SLUICE_OPEN_BLAS | SLUICE_OPEN_EXACT |
-                           SLUICE_OPEN_NO_REPACK | SLUICE_OPEN_FLOAT;
+                           SLUICE_OPEN_NO_REPACK | SLUICE_OPEN_FLOAT | SLUICE_OPEN_READ;
     if (o->n_threads < 0 || o->n_threads > TEAM_MAX_THREADS)
         return fail(f, SLUICE_ARGUMENT, "threads: found %d, expected 0..%d", o->n_threads, TEAM_MAX_THREADS);
     if (o->flags & ~known) return fail(f, SLUICE_ARGUMENT, "flags: 0x%x is not known", o->flags & ~known);
@@ -93,6 +96,9 @@ static sluice_status check_options(const sluice_engine_options *o, struct failur
                     o->flags & SLUICE_OPEN_EXACT ? "exact results" : "weights that stay in the file");
     if (o->load_as && o->flags & SLUICE_OPEN_NO_REPACK)
         return fail(f, SLUICE_ARGUMENT, "load as: weights that stay in the file keep its type");
+    if (o->flags & SLUICE_OPEN_READ && o->flags & SLUICE_OPEN_NO_REPACK)
+        return fail(f, SLUICE_ARGUMENT,
+                    "files that are read into memory cannot be used together with weights that stay in the file");
     if (o->flags & SLUICE_OPEN_BLAS && !panel_blas_usable())
         return fail(f, SLUICE_UNSUPPORTED, "OpenBLAS: libopenblas.so.0 cannot be loaded, or this build is without it");
     enum dtype type;
@@ -217,16 +223,21 @@ static sluice_status open_files(sluice_engine *e, const char *path, const sluice
 {
     const bool tokenizer_only = o->flags & SLUICE_OPEN_TOKENIZER_ONLY;
     struct archive *a = NULL;
-    sluice_status s = archive_open(&a, path, tokenizer_only ? 0 : ARCHIVE_TENSORS | ARCHIVE_CONFIG, f);
+    const unsigned access = o->flags & SLUICE_OPEN_READ ? ARCHIVE_READ : 0u;
+    sluice_status s = archive_open(&a, path, access | (tokenizer_only ? 0u : ARCHIVE_TENSORS | ARCHIVE_CONFIG), f);
     if (s) return s;
     snprintf(e->name, sizeof e->name, "%s", archive_name(a));
     if (archive_warning(a)) warn(o, archive_warning(a));
     s = open_vocab(e, a, o, f);
     if (!s && !tokenizer_only) s = open_model(e, a, o, f);
-    if (!s && e->has_weights && e->model.mapped_bytes > 0)
+    sluice_status lost = archive_check(a, f);
+    if (lost) s = lost;
+    if (!s && e->has_weights && e->model.mapped_bytes > 0) {
+        archive_close_texts(a);
         e->archive = a;
-    else
+    } else {
         archive_close(&a);
+    }
     return s;
 }
 

@@ -146,7 +146,10 @@ sluice_status sluice_arrays_get_float(const sluice_arrays *arrays, const char *n
         return report_failure(error, &f);
     }
     for (size_t i = 0; i < n; i++) (*out)[i] = float_at(v, i);
-    return SLUICE_OK;
+    if (!archive_check(arrays->archive, &f)) return SLUICE_OK;
+    free(*out);
+    *out = NULL;
+    return report_failure(error, &f);
 }
 
 sluice_status sluice_arrays_get_int(const sluice_arrays *arrays, const char *name, int32_t **out, size_t *shape,
@@ -170,7 +173,7 @@ sluice_status sluice_arrays_get_int(const sluice_arrays *arrays, const char *nam
                  dtype_info(v->dtype)->name);
         }
     }
-    if (!f.status) return SLUICE_OK;
+    if (!archive_check(arrays->archive, &f) && !f.status) return SLUICE_OK;
     free(*out);
     *out = NULL;
     return report_failure(error, &f);

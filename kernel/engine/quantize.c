@@ -471,6 +471,8 @@ static sluice_status write_file(struct job *j, const char *out)
         gguf_add_tensor(j->writer, s->targets[i].name, s->targets[i].to, s->targets[i].n_dims, s->targets[i].shape);
     status = gguf_begin_data(j->writer, j->failure);
     if (!status) status = convert_all(j);
+    sluice_status lost = archive_check(s->archive, j->failure);
+    if (lost) status = lost;
     if (!status && is_cancelled(j->options)) status = fail(j->failure, SLUICE_CANCELLED, "cancelled");
     if (!status) status = gguf_writer_commit(j->writer, j->failure);
     j->result.file_bytes = status ? 0 : gguf_file_bytes(j->writer);

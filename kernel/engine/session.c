@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "weights/archive.h"
 
 enum { DEFAULT_CONTEXT = 4096, DEFAULT_CHUNK = 2048, MAX_CHUNK = 8192 };
 
@@ -166,6 +167,8 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
         for (int i = 0; i < n_rows; i++) atomic_store(rows[i].cancel, false); /* consumed */
         return fail(&s->failure, SLUICE_CANCELLED, "cancelled");
     }
+    sluice_status lost = s->engine->archive ? archive_check(s->engine->archive, &s->failure) : SLUICE_OK;
+    if (lost) return lost;
     if (atomic_load(&s->ws.not_finite))
         return fail(&s->failure, SLUICE_NUMERIC,
                     "%s: a logit is not finite in the pass that ends with token %d at position %d", s->engine->name,

@@ -380,6 +380,7 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
         return SLUICE_OK;
     }
     s = check_memory(b);
+    if (!s) s = archive_read_tensors(b->archive, b->failure);
     for (size_t i = 0; i < b->plan.n && !s; i++) s = rows_check_scales(&b->plan.items[i].rows, b->failure);
     if (s) return s;
     place_jobs(b, &m->arena);
@@ -388,7 +389,7 @@ static sluice_status bind_tensors(struct binder *b, struct team *team)
                     (double)m->arena.used * 1e-9);
     place_jobs(b, &m->arena);
     if (m->config.tied_embeddings) m->head = m->embedding;
-    return pack_jobs(b->jobs, b->n_jobs, team, b->options, b->failure);
+    return pack_jobs(b->jobs, b->n_jobs, b->archive, team, b->options, b->failure);
 }
 
 sluice_status model_bind(struct model *m, const struct archive *a, struct team *team, const struct bind_options *o,

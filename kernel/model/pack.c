@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "quant/codec.h"
+#include "weights/archive.h"
 
 enum {
     PIECE_BYTES = 1 << 20, /* of source, about: small enough to balance, large enough to forget the counter */
@@ -33,8 +34,16 @@ struct piece {
     atomic_bool taken;
 };
 
+/* Who reads a tensor. */
+struct use {
+    int n_jobs;
+    atomic_int n_pieces; /* that are not packed yet */
+};
+
 struct packing {
     const struct bind_options *options;
+    const struct archive *archive;
+    struct use *uses; /* [tensors of the archive]; NULL: files are mapped, what is released can be read again */
     struct piece *pieces; /* [n_pieces] in the order of the files */
     int n_pieces;
     uint64_t total_bytes;
@@ -191,6 +200,17 @@ static void read_floats(const struct job *job, const struct scratch *s)
     }
 }
 
+/* Memory that a file was read into is lost when it is released: not before the last of the pieces that read it. */
+static void release_piece(struct packing *p, const struct piece *piece)
+{
+    const struct row_source *rows = &piece->job->item->rows;
+    struct use *use = p->uses ? &p->uses[rows->view - archive_tensor(p->archive, 0)] : NULL;
+    if (!use || (use->n_jobs == 1 && !rows->transposed && !rows->scales))
+        rows_release(rows, piece->row0, piece_end(piece));
+    else if (atomic_fetch_sub(&use->n_pieces, 1) == 1)
+        archive_release(p->archive, rows->view);
+}
+
 static bool pack_piece(struct packing *p, const struct piece *piece, int thread)
 {
     const struct job *job = piece->job;
@@ -201,7 +221,7 @@ static bool pack_piece(struct packing *p, const struct piece *piece, int thread)
         read_floats(job, &s);
     else if (!pack_rows(job, &s, row0, row1))
         return false;
-    rows_release(rows, row0, row1);
+    release_piece(p, piece);
     atomic_fetch_add_explicit(&p->done_bytes, rows_file_bytes(rows) / (size_t)rows->n * (size_t)(row1 - row0),
                               memory_order_relaxed);
     return true;
@@ -300,20 +320,26 @@ static int compare_pieces(const void *first, const void *second)
 static void list_pieces(struct packing *p, const struct job *jobs, size_t n_jobs)
 {
     p->n_pieces = 0;
-    for (size_t i = 0; i < n_jobs; i++)
-        for (int row = 0; row < jobs[i].item->rows.n && !jobs[i].in_place; row += rows_per_piece(&jobs[i])) {
+    for (size_t i = 0; i < n_jobs; i++) {
+        const struct row_source *rows = &jobs[i].item->rows;
+        struct use *use = p->uses ? &p->uses[rows->view - archive_tensor(p->archive, 0)] : NULL;
+        if (use) use->n_jobs++;
+        for (int row = 0; row < rows->n && !jobs[i].in_place; row += rows_per_piece(&jobs[i])) {
             const int number = p->n_pieces++;
             if (!p->pieces) continue;
             p->pieces[number].job = &jobs[i];
             p->pieces[number].row0 = row;
             p->pieces[number].number = number;
+            if (use) atomic_fetch_add_explicit(&use->n_pieces, 1, memory_order_relaxed);
         }
+    }
 }
 
-sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, struct team *team, const struct bind_options *o,
-                        struct failure *f)
+sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, const struct archive *a, struct team *team,
+                        const struct bind_options *o, struct failure *f)
 {
-    struct packing p = {.options = o, .reported = clock_seconds()};
+    const bool lost_when_released = archive_is_read(a);
+    struct packing p = {.options = o, .archive = a, .reported = clock_seconds()};
     atomic_init(&p.done_bytes, 0);
     atomic_init(&p.failed, INT_MAX);
     for (size_t i = 0; i < n_jobs; i++) {
@@ -325,8 +351,9 @@ sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, struct team *team
     list_pieces(&p, jobs, n_jobs);
     p.pieces = memory_calloc((size_t)p.n_pieces, sizeof *p.pieces);
     p.scratch = memory_calloc((size_t)team->n_threads, p.scratch_bytes);
+    if (lost_when_released) p.uses = memory_calloc(archive_n_tensors(a), sizeof *p.uses);
     sluice_status s = SLUICE_OK;
-    if (p.pieces && p.scratch) {
+    if (p.pieces && p.scratch && (p.uses || !lost_when_released)) {
         list_pieces(&p, jobs, n_jobs);
         qsort(p.pieces, (size_t)p.n_pieces, sizeof *p.pieces, compare_pieces);
         team_run(team, pack_work, &p);
@@ -337,6 +364,7 @@ sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, struct team *team
     }
     memory_free(p.pieces);
     memory_free(p.scratch);
+    memory_free(p.uses);
     if (!s && o->progress) o->progress(o->context, p.total_bytes, p.total_bytes);
     return s;
 }

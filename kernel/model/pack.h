@@ -16,10 +16,11 @@ struct job {
 
 size_t job_bytes(const struct job *job); /* as packed */
 
-/* Packs all jobs; the pages of the files are released on the way. No call of o->progress comes from another thread. A
- * number that the layout's type cannot hold is named, the first one, whatever the number of threads. */
-sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, struct team *team, const struct bind_options *o,
-                        struct failure *f);
+/* Packs all jobs, whose rows lie in the archive; the pages of the files are released on the way. No call of o->progress
+ * comes from another thread. A number that the layout's type cannot hold is named, the first one, whatever the number
+ * of threads. */
+sluice_status pack_jobs(const struct job *jobs, size_t n_jobs, const struct archive *a, struct team *team,
+                        const struct bind_options *o, struct failure *f);
 
 /* Which thread packs the rows from row0 on, and so is the first to touch their memory. Products are dealt piece by
  * piece to whichever thread is free, so no thread owns rows: huge pages go round, and where memory has several nodes

@@ -24,11 +24,13 @@ Test(open, flags_that_contradict_each_other_or_are_unknown_are_refused)
         unsigned flags;
         const char *load_as, *line;
     } rows[] = {
-        {64, NULL, "flags: 0x40 is not known"},
+        {128, NULL, "flags: 0x80 is not known"},
         {0x80000001, NULL, "flags: 0x80000000 is not known"},
         {SLUICE_OPEN_EXACT | SLUICE_OPEN_BLAS, NULL, "OpenBLAS cannot be used together with exact results"},
         {SLUICE_OPEN_NO_REPACK | SLUICE_OPEN_BLAS, NULL,
          "OpenBLAS cannot be used together with weights that stay in the file"},
+        {SLUICE_OPEN_NO_REPACK | SLUICE_OPEN_READ, NULL,
+         "files that are read into memory cannot be used together with weights that stay in the file"},
         {SLUICE_OPEN_NO_REPACK, "q8_0", "load as: weights that stay in the file keep its type"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -264,6 +266,12 @@ Test(open, memory_never_exceeds_the_file_by_more_than_a_tenth)
     cr_expect_eq(info.file_bytes, bytes);
     cr_expect_eq(info.weight_bytes, bytes, "the head is the embedding");
     cr_expect(share >= 0 && share <= 1);
+
+    const size_t read = open_peak(SLUICE_OPEN_READ, &info, &share);
+    /* All of the file is there at first, so huge pages that are filled in part come on top. */
+    cr_expect(read > bytes / 10 * 9 && read <= bytes + bytes / 5, "%zu of %zu", read, bytes);
+    const size_t header = open_peak(SLUICE_OPEN_READ | SLUICE_OPEN_NO_WEIGHTS, &info, &share);
+    cr_expect_leq(header, bytes / 10, "%zu: only the header is read", header);
 
     const size_t in_place = open_peak(SLUICE_OPEN_NO_REPACK, &info, &share);
     cr_expect_leq(in_place, bytes / 10);

@@ -10,6 +10,7 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "tests/support/folder.h"
 #include "weights/archive.h"
 
 TestSuite(pack);
@@ -46,13 +47,14 @@ struct opened {
     struct model model;
 };
 
-static void open_model(struct opened *o, const char *path, unsigned flags, int n_threads)
+static void open_model(struct opened *o, const char *path, unsigned archive_flags, unsigned flags, int n_threads)
 {
     struct failure f = {0};
     struct team team;
     const struct bind_options options = {.features = cpu_features(NULL), .layout_flags = flags, .load_weights = true};
     team_init(&team, n_threads);
-    cr_assert_eq(archive_open(&o->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG, &f), SLUICE_OK, "%s", f.text);
+    cr_assert_eq(archive_open(&o->archive, path, ARCHIVE_TENSORS | ARCHIVE_CONFIG | archive_flags, &f), SLUICE_OK, "%s",
+                 f.text);
     cr_assert_eq(model_bind(&o->model, o->archive, &team, &options, &f), SLUICE_OK, "%s", f.text);
 }
 
@@ -99,37 +101,50 @@ static size_t stride_of(const struct layer *layer, const struct weight *w)
     return 0;
 }
 
-/* Binds a model in both ways; returns how many bytes stay in the file. */
-static uint64_t compare_models(const char *path)
+/* Compares a model with `packed`, which has all weights packed from mapped files; returns how many bytes are not. */
+static uint64_t compare_model(const struct opened *packed, const struct opened *other)
 {
-    struct opened packed, placed;
     struct named_weight a[WEIGHTS_PER_LAYER], b[WEIGHTS_PER_LAYER];
-    open_model(&packed, path, 0, 2);
-    open_model(&placed, path, PANEL_FILE, 2);
-    const struct model *m = &placed.model;
+    const struct model *m = &other->model;
     uint64_t in_file = 0;
     const struct named_weight whole[2][2] = {
-        {{"embedding", ROLE_EMBEDDING, &packed.model.embedding, 1}, {"head", ROLE_HEAD, &packed.model.head, 1}},
+        {{"embedding", ROLE_EMBEDDING, &packed->model.embedding, 1}, {"head", ROLE_HEAD, &packed->model.head, 1}},
         {{"embedding", ROLE_EMBEDDING, &m->embedding, 1}, {"head", ROLE_HEAD, &m->head, 1}}};
     for (int i = 0; i < (m->config.tied_embeddings ? 1 : 2); i++)
-        in_file += compare_weights(&packed, &placed, &whole[0][i], &whole[1][i], (const size_t[2]){0, 0});
+        in_file += compare_weights(packed, other, &whole[0][i], &whole[1][i], (const size_t[2]){0, 0});
     for (int l = 0; l < m->config.n_layers; l++) {
-        model_list_layer(&packed.model.layers[l], a);
+        model_list_layer(&packed->model.layers[l], a);
         model_list_layer(&m->layers[l], b);
         for (int i = 0; i < WEIGHTS_PER_LAYER; i++) {
             if (!a[i].weight->layout) continue;
-            const size_t strides[2] = {stride_of(&packed.model.layers[l], a[i].weight),
+            const size_t strides[2] = {stride_of(&packed->model.layers[l], a[i].weight),
                                        stride_of(&m->layers[l], b[i].weight)};
-            in_file += compare_weights(&packed, &placed, &a[i], &b[i], strides);
+            in_file += compare_weights(packed, other, &a[i], &b[i], strides);
         }
     }
+    return in_file;
+}
+
+/* Binds a model in three ways; returns how many bytes can stay in the file. */
+static uint64_t compare_models(const char *path)
+{
+    struct opened packed, placed, read;
+    open_model(&packed, path, 0, 0, 2);
+    open_model(&placed, path, 0, PANEL_FILE, 2);
+    const struct model *m = &placed.model;
+    const uint64_t in_file = compare_model(&packed, &placed);
     cr_expect_eq(m->mapped_bytes, in_file, "%s", path);
     cr_expect_eq(m->file_bytes, packed.model.file_bytes, "%s", path);
     cr_expect_leq(m->weight_bytes + in_file, packed.model.weight_bytes, "%s", path); /* less padding */
     if (in_file == 0) cr_expect_eq(m->weight_bytes, packed.model.weight_bytes);
     cr_expect_eq(packed.model.mapped_bytes, 0u);
-    close_model(&packed);
     close_model(&placed);
+    for (int n_threads = 1; n_threads <= 2; n_threads++) { /* memory is given back behind the last reader only */
+        open_model(&read, path, ARCHIVE_READ, 0, n_threads);
+        cr_expect_eq(compare_model(&packed, &read), 0u, "%s", path);
+        close_model(&read);
+    }
+    close_model(&packed);
     return in_file;
 }
 
@@ -150,13 +165,66 @@ static void compare_folder(const char *folder, const char *suffix, int *n_models
     closedir(d);
 }
 
-Test(pack, every_model_has_the_same_weights_packed_and_in_place)
+Test(pack, every_model_has_the_same_weights_packed_in_place_and_read)
 {
     int n_models = 0, n_in_place = 0;
     compare_folder(SLUICE_TEST_DIR "/golden/gguf", ".gguf", &n_models, &n_in_place);
     cr_expect_geq(n_in_place, n_models * 3 / 4, "%d of %d GGUF files", n_in_place, n_models);
     compare_folder(SLUICE_TEST_DIR "/golden/models", "", &n_models, &n_in_place);
     cr_expect(n_models > 60 && n_in_place > 40, "%d of %d", n_in_place, n_models);
+}
+
+/* A gpt-oss model whose tensors of experts have many pages, gate and up in turns in each row, so that both read all of
+ * them. */
+static void write_shared_tensors(const struct test_folder *folder)
+{
+    static const char config[] =
+        "{\"architectures\":[\"GptOssForCausalLM\"],\"model_type\":\"gpt_oss\",\"hidden_size\":128,\"head_dim\":32,"
+        "\"intermediate_size\":128,\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":1,"
+        "\"num_local_experts\":2,\"num_experts_per_tok\":1,\"vocab_size\":64,\"rms_norm_eps\":1e-5,"
+        "\"layer_types\":[\"full_attention\"],\"max_position_embeddings\":64,\"hidden_act\":\"silu\","
+        "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":10000.0},\"attention_bias\":true,"
+        "\"swiglu_limit\":7.0,\"tie_word_embeddings\":true}";
+#define LAYER "model.layers.0."
+    struct test_tensor tensors[] = {
+        {"model.embed_tokens.weight", "F32", 2, {64, 128}, NULL},
+        {"model.norm.weight", "F32", 1, {128}, NULL},
+        {LAYER "input_layernorm.weight", "F32", 1, {128}, NULL},
+        {LAYER "post_attention_layernorm.weight", "F32", 1, {128}, NULL},
+        {LAYER "self_attn.q_proj.weight", "F32", 2, {128, 128}, NULL},
+        {LAYER "self_attn.q_proj.bias", "F32", 1, {128}, NULL},
+        {LAYER "self_attn.k_proj.weight", "F32", 2, {32, 128}, NULL},
+        {LAYER "self_attn.k_proj.bias", "F32", 1, {32}, NULL},
+        {LAYER "self_attn.v_proj.weight", "F32", 2, {32, 128}, NULL},
+        {LAYER "self_attn.v_proj.bias", "F32", 1, {32}, NULL},
+        {LAYER "self_attn.o_proj.weight", "F32", 2, {128, 128}, NULL},
+        {LAYER "self_attn.o_proj.bias", "F32", 1, {128}, NULL},
+        {LAYER "self_attn.sinks", "F32", 1, {4}, NULL},
+        {LAYER "mlp.router.weight", "F32", 2, {2, 128}, NULL},
+        {LAYER "mlp.router.bias", "F32", 1, {2}, NULL},
+        {LAYER "mlp.experts.gate_up_proj", "F32", 3, {2, 128, 256}, NULL},
+        {LAYER "mlp.experts.gate_up_proj_bias", "F32", 2, {2, 256}, NULL},
+        {LAYER "mlp.experts.down_proj", "F32", 3, {2, 128, 128}, NULL},
+        {LAYER "mlp.experts.down_proj_bias", "F32", 2, {2, 128}, NULL},
+    };
+#undef LAYER
+    enum { MOST = 2 * 128 * 256, N = sizeof tensors / sizeof *tensors };
+    float *values = malloc(MOST * sizeof *values);
+    cr_assert(values);
+    for (int i = 0; i < MOST; i++) values[i] = (float)(i % 1009 + 1) / 1024;
+    for (int i = 0; i < N; i++) tensors[i].data = values;
+    folder_write_text(folder, "config.json", config);
+    folder_write_tensors(folder, "model.safetensors", tensors, N);
+    free(values);
+}
+
+Test(pack, tensors_with_several_readers_are_given_back_by_the_last)
+{
+    struct test_folder folder;
+    folder_create(&folder);
+    write_shared_tensors(&folder);
+    compare_models(folder.path);
+    folder_remove(&folder);
 }
 
 Test(pack, a_matrix_of_rounded_numbers_is_packed)

@@ -501,6 +501,42 @@ test_interrupt() {
     [ -n "$json_lines" ] && check "every line is an object" "$json_lines" <"$out"
 }
 
+# A model file that becomes shorter while its weights are read in it: an error, neither death by SIGBUS nor a result.
+test_file_that_becomes_shorter() {
+    local reader line job bytes
+    mkdir "$work/cut"
+    cp "$demo"/*.json "$demo/model.safetensors" "$work/cut"
+    bytes=$(wc -c <"$work/cut/model.safetensors")
+    sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 8192/' "$work/cut/config.json"
+    mkfifo "$work/cut/fifo"
+    "$sluice" run "$work/cut" --no-repack -p Once -n 1000000 --ignore-eos --json >"$work/cut/fifo" 2>"$err" </dev/null &
+    job=$!
+    exec {reader}<"$work/cut/fifo"
+    read -r line <&"$reader" # it decodes, and cannot end before we read on: a pipe holds less than what is to come
+    truncate -s 4096 "$work/cut/model.safetensors"
+    { printf '%s\n' "$line"; cat <&"$reader"; } >"$out"
+    exec {reader}<&-
+    wait "$job"
+    code=$?
+    check "a file that becomes shorter gives exit code 3, not $code" test "$code" = 3
+    check "a file that becomes shorter gives one line" test "$(cat "$err")" = \
+        "error: model.safetensors: became shorter while it was in use: 4096 bytes, expected $bytes"
+    check "there is no summary" not grep -q finish_reason "$out"
+    rm -r "$work/cut"
+}
+
+test_load() {
+    accept run "$demo" -p 'Once upon a time' -n 8 --seed 7 --stats
+    local hash
+    hash=$(stat_hash)
+    accept run "$demo" -p 'Once upon a time' -n 8 --seed 7 --stats --load read
+    check "files that are read give the same logits" test "$(stat_hash)" = "$hash"
+    accept inspect "$demo" --load read
+    accept tokenize "$demo" --load read -p Once
+    refuse 1 '--load: found "foo", expected map or read$' run "$demo" -p Once --load foo
+    refuse 1 '--load read and --no-repack exclude each other$' run "$demo" -p Once --load read --no-repack
+}
+
 test_help
 test_usage_errors
 test_bad_inputs
@@ -520,6 +556,8 @@ test_peer_files
 test_quantize
 test_quantize_interrupt
 test_interrupt
+test_file_that_becomes_shorter
+test_load
 
 printf '%d checks, %d failed\n' "$checks" "$failures"
 test "$failures" = 0

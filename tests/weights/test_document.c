@@ -13,7 +13,7 @@ static sluice_status parse(json_t **out, const char *text, struct failure *f)
     size_t n = strlen(text);
     unsigned char *copy = malloc(n ? n : 1);
     memcpy(copy, text, n);
-    struct file_map map = {copy, n};
+    struct file_map map = {.data = copy, .bytes = n};
     sluice_status status = document_parse(out, "config.json", &map, f);
     free(copy);
     return status;
