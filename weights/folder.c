@@ -176,7 +176,8 @@ static sluice_status read_weight_map(struct index *x, struct json_reader *r, str
         if (x->n == x->capacity) return fail(f, SLUICE_FORMAT, "%s: changed while it was read", index_file);
         struct index_entry *entry = &x->entries[x->n++];
         entry->tensor = keep_text(x, r, &n);
-        if (!entry->tensor || n == 0) return fail(f, SLUICE_FORMAT, "%s: bad tensor name", index_file);
+        if (!entry->tensor || n == 0)
+            return index_fail(f, "tensor name ", r->raw, r->raw_n, ": expected text without NUL");
         if (json_next(r) != EVENT_STRING) return fail_tensor(f, entry->tensor, ": the shard's name must be a string");
         entry->shard = keep_text(x, r, &n);
         if (!entry->shard || !file_name_is_plain(entry->shard, n))

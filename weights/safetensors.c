@@ -61,7 +61,9 @@ static sluice_status find_header(struct parse *p)
 {
     const struct file_map *map = &p->file->map;
     const char *file = p->file->name;
-    if (map->bytes < LENGTH_BYTES) return fail(p->f, SLUICE_FORMAT, "%s: header: file too short", file);
+    if (map->bytes < LENGTH_BYTES)
+        return fail(p->f, SLUICE_FORMAT, "%s: header: file too short (%zu bytes, need %d)", file, map->bytes,
+                    LENGTH_BYTES);
 
     uint64_t length = 0, rest = map->bytes - LENGTH_BYTES;
     for (int i = LENGTH_BYTES - 1; i >= 0; i--) length = length << 8 | map->data[i];
@@ -71,14 +73,18 @@ static sluice_status find_header(struct parse *p)
     if (length > rest)
         return fail(p->f, SLUICE_FORMAT, "%s: header: length %llu exceeds the remaining %llu bytes", file,
                     (unsigned long long)length, (unsigned long long)rest);
-    if (length < 2) return fail(p->f, SLUICE_FORMAT, "%s: header: not a JSON object", file);
+    if (length < 2)
+        return fail(p->f, SLUICE_FORMAT, "%s: header: length %llu is too short for a JSON object", file,
+                    (unsigned long long)length);
 
     file_map_need(map, LENGTH_BYTES + (size_t)length);
     p->header = (const char *)map->data + LENGTH_BYTES;
     p->header_n = (size_t)length;
     p->data = map->data + LENGTH_BYTES + length;
     p->data_bytes = rest - length;
-    if (p->header[0] != '{') return fail(p->f, SLUICE_FORMAT, "%s: header: must begin with '{'", file);
+    if (p->header[0] != '{')
+        return fail(p->f, SLUICE_FORMAT, "%s: header: begins with byte 0x%02x, expected '{'", file,
+                    (unsigned)(unsigned char)p->header[0]);
     return SLUICE_OK;
 }
 
@@ -183,12 +189,15 @@ static sluice_status read_dtype(struct parse *p, struct tensor_view *t)
 
 static sluice_status read_shape(struct parse *p, struct tensor_view *t)
 {
-    if (json_next(&p->r) != EVENT_ARRAY_OPEN) return tensor_fail(p, t->name, "\"shape\" must be an array");
+    char shown[ESCAPED_BYTES];
+    if (json_next(&p->r) != EVENT_ARRAY_OPEN)
+        return tensor_fail(p, t->name, "shape: found %s, expected an array", show_token(&p->r, shown));
     size_t n = 0;
     for (enum json_event event; (event = json_next(&p->r)) != EVENT_ARRAY_CLOSE; n++) {
         uint64_t size;
         if (event != EVENT_NUMBER || !json_u64(&p->r, &size))
-            return tensor_fail(p, t->name, "shape[%zu] must be a non-negative integer", n);
+            return tensor_fail(p, t->name, "shape[%zu]: found %s, expected a non-negative integer", n,
+                               show_token(&p->r, shown));
         if (n < ARCHIVE_MAX_DIMS) t->shape[n] = size;
     }
     if (n > ARCHIVE_MAX_DIMS) return tensor_fail(p, t->name, "%zu dimensions (0..%d)", n, ARCHIVE_MAX_DIMS);
@@ -290,6 +299,13 @@ static sluice_status read_tensor(struct parse *p, const char *name)
     return place_tensor(p, t, range);
 }
 
+static sluice_status bad_name(struct parse *p)
+{
+    char shown[ESCAPED_BYTES];
+    return fail(p->f, SLUICE_FORMAT, "%s: header: tensor name \"%s\": expected 1..%d bytes of text without NUL",
+                p->file->name, show_token(&p->r, shown), MAX_NAME_BYTES);
+}
+
 /* Second pass. */
 static sluice_status read_entries(struct parse *p)
 {
@@ -306,8 +322,7 @@ static sluice_status read_entries(struct parse *p)
             status = read_metadata(p);
         } else {
             const char *name = keep_text(p, &n);
-            if (!name || n == 0 || n > MAX_NAME_BYTES)
-                return fail(p->f, SLUICE_FORMAT, "%s: header: bad tensor name", p->file->name);
+            if (!name || n == 0 || n > MAX_NAME_BYTES) return bad_name(p);
             if (p->file->n == p->n_tensors) /* somebody writes to the file */
                 return fail(p->f, SLUICE_FORMAT, "%s: header: changed while it was read", p->file->name);
             status = read_tensor(p, name);
@@ -319,9 +334,12 @@ static sluice_status read_entries(struct parse *p)
 
 /* ---- all tensors together --------------------------------------------------------------------------------------- */
 
+/* Of equal names the one in the later file, by its name, comes last, so that sentences about it are always the same. */
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(((const struct tensor_view *)a)->name, ((const struct tensor_view *)b)->name);
+    const struct tensor_view *s = a, *t = b;
+    const int order = strcmp(s->name, t->name);
+    return order ? order : strcmp(s->file, t->file);
 }
 
 void tensors_sort(struct tensor_view *tensors, size_t n)

@@ -227,11 +227,11 @@ static sluice_status open_files(sluice_engine *e, const char *path, const sluice
     sluice_status s = archive_open(&a, path, access | (tokenizer_only ? 0u : ARCHIVE_TENSORS | ARCHIVE_CONFIG), f);
     if (s) return s;
     snprintf(e->name, sizeof e->name, "%s", archive_name(a));
-    if (archive_warning(a)) warn(o, archive_warning(a));
     s = open_vocab(e, a, o, f);
     if (!s && !tokenizer_only) s = open_model(e, a, o, f);
-    sluice_status lost = archive_check(a, f);
+    const sluice_status lost = archive_check(a, f);
     if (lost) s = lost;
+    if (!s && archive_warning(a)) warn(o, archive_warning(a)); /* no remark beside the sentence of an error */
     if (!s && e->has_weights && e->model.mapped_bytes > 0) {
         archive_close_texts(a);
         e->archive = a;

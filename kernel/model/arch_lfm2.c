@@ -118,7 +118,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
         if (c->ff_multiplier > 0) n = (int64_t)((double)c->ff_multiplier * (double)n);
         n = (n + c->ff_multiple_of - 1) / c->ff_multiple_of * c->ff_multiple_of;
         if (n < 1 || n > 1 << 24)
-            return fail(f, SLUICE_FORMAT, "config.json: block_ff_dim: adjusted to %lld, expected 1..%d", (long long)n,
+            return fail(f, SLUICE_FORMAT, "block_ff_dim: found %lld after adjusting, expected 1..%d", (long long)n,
                         1 << 24);
         c->intermediate_size = (int)n;
     }

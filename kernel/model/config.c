@@ -217,6 +217,20 @@ static sluice_status read_layer_overrides(struct model_config *c, const struct k
                 config_key_place(s, "per_layer_config", place), all.n, c->n_layers - 1);
 }
 
+/* Heads of the layers without a window, where they are others. */
+static sluice_status check_global_heads(const struct model_config *c, const struct key_source *s, struct failure *f)
+{
+    char place[KEY_PLACE_BYTES];
+    struct meta head = config_key_value(s, "global_head_dim");
+    if (head.kind == META_INT && c->global_head_dim % 2 != 0)
+        return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected an even number in 2..%d", s->file,
+                    config_key_place(s, "global_head_dim", place), c->global_head_dim, (int)MAX_HEAD_DIM);
+    if (c->k_is_v && c->global_kv_heads > 0 && c->n_heads % c->global_kv_heads != 0)
+        return fail(f, SLUICE_FORMAT, "%s: %s: %d heads are not a multiple of %d key-value heads", s->file,
+                    config_key_place(s, "num_global_key_value_heads", place), c->n_heads, c->global_kv_heads);
+    return SLUICE_OK;
+}
+
 static sluice_status read_lists(struct model_config *c, const struct key_source *s, struct failure *f)
 {
     sluice_status status = config_layer_types(c, s, "layer_types", f);
@@ -400,10 +414,11 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
     sluice_status s = config_keys(c, source, c->arch->keys, NULL, f);
     if (!s) s = config_check_fields(c, source, &names, f);
     if (!s) s = check_foreign_keys(c, source, f);
+    if (!s) s = check_global_heads(c, source, f);
     if (!s) s = read_layer_overrides(c, source, f);
     if (!s) s = config_read_rope(c, source, f);
     if (!s) s = read_lists(c, source, f);
-    if (!s) s = c->arch->derive(c, f);
+    if (!s) s = config_derive(c, CONFIG, f);
     if (!s) s = config_check_layers(c, source, &names, f);
     if (!s) s = read_tied(c, source, f);
     if (!s) s = read_tokens(c, source, f);
@@ -439,6 +454,11 @@ void config_free(struct model_config *c)
 {
     memory_free(c->layers);
     c->layers = NULL;
+}
+
+sluice_status config_derive(struct model_config *c, const char *file, struct failure *f)
+{
+    return c->arch->derive(c, f) ? fail_in(f, file) : SLUICE_OK;
 }
 
 int config_n_moe_layers(const struct model_config *c)

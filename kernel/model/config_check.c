@@ -179,11 +179,10 @@ static sluice_status check_overrides(const struct model_config *c, const struct 
     const int head = layer->mixer.head_dim, kv_heads = layer->mixer.n_kv_heads;
     bool head_fits = layer->listed_head_dim == 0 || layer->listed_head_dim == head;
     bool kv_fits = layer->listed_kv_heads <= 0 || layer->listed_kv_heads == kv_heads;
-    snprintf(element, sizeof element, "per_layer_config.%d", l);
     if (s->document == DOCUMENT_GGUF || (head_fits && kv_fits)) return SLUICE_OK;
-    return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found a head_dim of %d and %d key-value heads, expected %d and %d",
-                s->file, config_key_place(s, element, place), layer->listed_head_dim, layer->listed_kv_heads, head,
-                kv_heads);
+    snprintf(element, sizeof element, "per_layer_config.%d.%s", l, head_fits ? "num_key_value_heads" : "head_dim");
+    return fail(f, SLUICE_UNSUPPORTED, "%s: %s: found %d, expected %d", s->file, config_key_place(s, element, place),
+                head_fits ? layer->listed_kv_heads : layer->listed_head_dim, head_fits ? kv_heads : head);
 }
 
 /* What is wrong with the sizes of a mixer, or NULL. */

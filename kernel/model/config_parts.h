@@ -73,6 +73,8 @@ struct field_names {
 };
 sluice_status config_check_fields(struct model_config *c, const struct key_source *s, const struct field_names *names,
                            struct failure *f);
+/* The family's derive(); `file` begins its sentences. */
+sluice_status config_derive(struct model_config *c, const char *file, struct failure *f);
 /* After derive(): the layers can be computed, and are what the file listed. Sets first_dense_layers,
  * full_attention_interval and scoring to what they are, where they are anything, for GGUF has only these words. */
 sluice_status config_check_layers(struct model_config *c, const struct key_source *s, const struct field_names *names,

@@ -4,6 +4,7 @@
  * named at once; what is there and wrong ends the search. */
 #include "model/plan.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ struct planner {
     const char *prefix; /* what this folder has for "model." */
     size_t cap;
     char missing[2048];
-    size_t n_missing;
+    size_t n_missing;   /* matrices and vectors that cannot be planned */
     bool missing_is_cut; /* some names found no room */
 };
 
@@ -208,22 +209,26 @@ static struct found find_expert(const struct planner *p, const struct tensor_rul
 
 static bool lacks_scales(const struct found *found) { return found->encoding != ROWS_PLAIN && !found->scales; }
 
-static void note_missing(struct planner *p, const char *name, const char *suffix)
+/* Several matrices may lie in one tensor, which is named once. */
+static bool is_noted(const struct planner *p, const char *name)
 {
-    size_t n = strlen(p->missing);
-    if (n + strlen(name) + strlen(suffix) + 3 < sizeof p->missing)
-        snprintf(p->missing + n, sizeof p->missing - n, "%s%s%s", n ? ", " : "", name, suffix);
-    else
-        p->missing_is_cut = true;
-    p->n_missing++;
+    const size_t n = strlen(name);
+    for (const char *at = strstr(p->missing, name); at; at = strstr(at + 1, name))
+        if ((at == p->missing || at[-1] == ' ') && (at[n] == 0 || at[n] == ',')) return true;
+    return false;
 }
 
-/* Two halves have their scales in one tensor, which is named once. */
-static void note_missing_scales(struct planner *p, const char *name, const char *suffix)
+static void note_missing(struct planner *p, const char *name, const char *suffix)
 {
     char whole[NAME_BYTES + 16];
+    size_t n = strlen(p->missing);
     snprintf(whole, sizeof whole, "%s%s", name, suffix);
-    if (!strstr(p->missing, whole)) note_missing(p, whole, "");
+    p->n_missing++;
+    if (is_noted(p, whole)) return;
+    if (n + strlen(whole) + 3 < sizeof p->missing)
+        snprintf(p->missing + n, sizeof p->missing - n, "%s%s", n ? ", " : "", whole);
+    else
+        p->missing_is_cut = true;
 }
 
 /* What of expert e is missing: NULL nothing, "" the tensor, else the suffix of the one with its scales. */
@@ -237,7 +242,7 @@ static const char *missing_part(const struct planner *p, const struct tensor_rul
 static void note_missing_experts(struct planner *p, const struct tensor_rule *rule, int l, int n_experts)
 {
     char name[NAME_BYTES], range[48];
-    for (int e = 0; e < n_experts; e++) {
+    for (int e = 0; e < n_experts && !p->missing_is_cut; e++) {
         const char *part = missing_part(p, rule, l, e);
         if (!part) continue;
         int last = e;
@@ -639,7 +644,7 @@ static sluice_status plan_role(struct planner *p, const struct tensor_rule *rule
             return p->n_missing > before ? SLUICE_OK : plan_stacked(p, r, lc, l);
         }
         if (lacks_scales(&found)) {
-            note_missing_scales(p, name, found.scales_suffix);
+            note_missing(p, name, found.scales_suffix);
             return SLUICE_OK;
         }
         return plan_found(p, r, lc, l, &found);
@@ -667,7 +672,8 @@ static sluice_status plan_list(struct planner *p, const struct tensor_rule *rule
         while (end->name && end->role == rule->role) end++;
         const bool of_layers = strstr(rule->name, "{l}") != NULL;
         const int last = has_role(instead, rule->role) ? -1 : of_layers ? p->config->n_layers : 0;
-        for (int l = of_layers ? 0 : -1; l < last; l++) {
+        /* A list that is full ends the search: a few bytes of configuration can ask for millions of tensors. */
+        for (int l = of_layers ? 0 : -1; l < last && !p->missing_is_cut; l++) {
             sluice_status s = plan_role(p, rule, end, l);
             if (s) return s;
         }
@@ -736,7 +742,9 @@ static int layer_of(const char *name)
                                     "blk."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         const char *number = name + strlen(prefixes[i]);
-        if (begins(name, prefixes[i]) && *number >= '0' && *number <= '9') return (int)strtoul(number, NULL, 10);
+        if (!begins(name, prefixes[i]) || *number < '0' || *number > '9') continue;
+        const unsigned long layer = strtoul(number, NULL, 10);
+        return layer < INT_MAX ? (int)layer : INT_MAX;
     }
     return -1;
 }
@@ -747,7 +755,11 @@ bool plan_is_stray(const struct model_config *c, const char *name)
     static const char *const parts[] = {
         "vision_tower.", "visual.", "multi_modal_projector.", "embed_vision.", "audio_tower.", "embed_audio.", "mtp"};
     static const char *const before[] = {"model.language_model.", "language_model.model.", "model.", "language_model."};
-    if (strstr(name, "rotary_emb.inv_freq") || layer_of(name) >= c->n_layers) return true;
+    const int layer = layer_of(name);
+    /* GGUF says how many layers there are for predicting further tokens; config.json does not. */
+    const bool of_gguf = begins(name, "blk.");
+    if (strstr(name, "rotary_emb.inv_freq")) return true;
+    if (layer >= c->n_layers && (!of_gguf || layer < c->n_layers + c->n_extra_layers)) return true;
     for (size_t i = 0; i < sizeof before / sizeof *before; i++)
         if (begins(name, before[i])) {
             name += strlen(before[i]);

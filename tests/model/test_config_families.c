@@ -419,7 +419,12 @@ Test(config_families, layers_may_have_heads_of_their_own)
               {"per_layer_config", "{\"3\":{\"head_dim\":0}}"});
     UNSUPPORTED("per_layer_config.3: found an object, expected an object with head_dim, num_key_value_heads or both",
                 GEMMA4, {"per_layer_config", "{\"3\":{\"head_dim\":16,\"hidden_size\":8}}"});
-    UNSUPPORTED("per_layer_config.1: found a head_dim of 16 and 1 key-value heads, expected 8 and 2",
+    UNSUPPORTED("per_layer_config.0.num_key_value_heads: found 1, expected 2",
+                {"per_layer_config", "{\"0\":{\"num_key_value_heads\":1}}"});
+    MALFORMED("global_head_dim: found 21, expected an even number in 2..1024", GEMMA4, {"global_head_dim", "21"});
+    MALFORMED("num_global_key_value_heads: 4 heads are not a multiple of 3 key-value heads", GEMMA4,
+              {"attention_k_eq_v", "true"}, {"num_global_key_value_heads", "3"});
+    UNSUPPORTED("per_layer_config.1.head_dim: found 16, expected 8",
                 {"per_layer_config", "{\"1\":" HEAD_16 "}"});
 }
 
@@ -474,6 +479,9 @@ Test(config_families, the_number_of_chosen_experts_has_a_name_of_its_own)
               {"enable_moe_block", "true"});
     MALFORMED("experts_per_token: found 9, expected at most the number of experts, 8", FAMILY("GptOssForCausalLM"),
               {"num_experts_per_tok", NULL}, {"experts_per_token", "9"});
+    MALFORMED("num_experts, top_k_experts, moe_intermediate_size: found 0, 2, 16, expected all of them with "
+              "enable_moe_block",
+              GEMMA4, GEMMA4_EXPERTS("null", "2"), {"enable_moe_block", "true"});
     ACCEPTED(GEMMA4, GEMMA4_EXPERTS("2", "3"), {"enable_moe_block", "false"});
     cr_expect_eq(config_n_moe_layers(&config), 0);
     config_free(&config);

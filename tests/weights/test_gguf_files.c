@@ -174,14 +174,11 @@ Test(gguf_files, g39_parts_that_do_not_belong_together)
     write_part(PART_2, "y", 1, 3, 3, "c", 1);
     split_refused(PART_1, SLUICE_FORMAT, PART_2 ": split: architecture \"y\", but \"x\" in the first part");
     write_part(PART_2, NULL, 1, 3, 3, "b", 1); /* T03, in two parts */
-    struct failure f;
-    struct archive *a;
-    cr_expect_eq((int)archive_open(&a, folder_path(&folder, PART_1), ALL, &f), (int)SLUICE_FORMAT);
-    cr_expect(strstr(f.text, ": tensor \"b\": appears twice"), "%s", f.text); /* of the one or the other */
+    split_refused(PART_1, SLUICE_FORMAT, PART_2 ": tensor \"b\": appears twice");
     folder_write_text(&folder, PART_2, "GGUF");
     split_refused(PART_1, SLUICE_FORMAT, PART_2 ": header: file too short (4 bytes, need 24)");
     write_part(PART_2, "x", 1, 3, 3, "c", 1); /* the same architecture again is fine */
-    a = expect_opened(folder_path(&folder, PART_1), ALL);
+    struct archive *a = expect_opened(folder_path(&folder, PART_1), ALL);
     archive_close(&a);
 }
 

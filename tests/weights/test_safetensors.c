@@ -150,7 +150,9 @@ Test(safetensors, s01_file_too_short)
 {
     for (size_t n = 0; n < 8; n++) {
         folder_write(&folder, FILE_NAME, "\2\0\0\0\0\0\0", n);
-        refused("header: file too short");
+        char line[64];
+        snprintf(line, sizeof line, "header: file too short (%zu bytes, need 8)", n);
+        refused(line);
     }
 }
 
@@ -172,16 +174,19 @@ Test(safetensors, s03_header_length_above_the_file)
 
 Test(safetensors, s04_header_that_is_no_object)
 {
-    length_refused(0, "", 0, "header: not a JSON object");
-    length_refused(0, "{}", 2, "header: not a JSON object");
-    length_refused(1, "{", 1, "header: not a JSON object");
+    length_refused(0, "", 0, "header: length 0 is too short for a JSON object");
+    length_refused(0, "{}", 2, "header: length 0 is too short for a JSON object");
+    length_refused(1, "{", 1, "header: length 1 is too short for a JSON object");
 }
 
 Test(safetensors, s05_header_that_begins_with_something_else)
 {
     static const char *const headers[] = {" {}", "\xef\xbb\xbf{}", "[]", "\n{}", "null", "\xff{}"};
-    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
-        header_refused(headers[i], 0, "header: must begin with '{'");
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "header: begins with byte 0x%02x, expected '{'", (unsigned char)headers[i][0]);
+        header_refused(headers[i], 0, line);
+    }
 }
 
 #define ENTRY(fields) "{\"a\":{" fields "}}"
@@ -290,16 +295,19 @@ Test(safetensors, s13_shape_values)
     static const char *const values[] = {
         "-1", "-0", "1.5", "1e3", "\"4\"", "null", "18446744073709551616", "[]", "true", "99999999999999999999999999"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        char header[200];
+        char header[200], line[200];
+        const char *shown = values[i][0] == '"' ? "4" : values[i][0] == '[' ? "[" : values[i];
         snprintf(header, sizeof header, ENTRY("\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[0,4]"), values[i]);
-        header_refused(header, 4, "tensor \"a\": shape[0] must be a non-negative integer");
+        snprintf(line, sizeof line, "tensor \"a\": shape[0]: found %s, expected a non-negative integer", shown);
+        header_refused(header, 4, line);
         snprintf(header, sizeof header, ENTRY("\"dtype\":\"F32\",\"shape\":[1,%s],\"data_offsets\":[0,4]"), values[i]);
-        header_refused(header, 4, "tensor \"a\": shape[1] must be a non-negative integer");
+        snprintf(line, sizeof line, "tensor \"a\": shape[1]: found %s, expected a non-negative integer", shown);
+        header_refused(header, 4, line);
     }
     header_refused(ENTRY("\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]"), 4,
-                   "tensor \"a\": \"shape\" must be an array");
+                   "tensor \"a\": shape: found 4, expected an array");
     header_refused(ENTRY("\"dtype\":\"F32\",\"shape\":{},\"data_offsets\":[0,4]"), 4,
-                   "tensor \"a\": \"shape\" must be an array");
+                   "tensor \"a\": shape: found {, expected an array");
 }
 
 Test(safetensors, s14_s15_element_count_that_wraps)
@@ -439,22 +447,27 @@ Test(safetensors, s25_metadata_that_is_not_strings)
     free(header);
 }
 
+#define NAME_LINE "header: tensor name \"%s\": expected 1..1024 bytes of text without NUL"
+
 Test(safetensors, s26_tensor_names)
 {
     static const char *const names[] = {"", "\\u0000", "a\\u0000b", "\\ud800", "\\udc00", "\\ud800\\ud800", "\\ud800x"};
-    char header[3000];
+    char header[3000], line[400], shown[ESCAPED_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(header, sizeof header, "{\"%s\":{" GOOD "}}", names[i]);
-        header_refused(header, 4, "header: bad tensor name");
+        folder_write_header(&folder, FILE_NAME, header, NULL, 4);
+        snprintf(line, sizeof line, NAME_LINE, escape_text(shown, sizeof shown, names[i], strlen(names[i])));
+        refused(line);
     }
     char name[2001];
     memset(name, 'n', 2000);
     name[2000] = 0;
     snprintf(header, sizeof header, "{\"%s\":{" GOOD "}}", name);
-    header_refused(header, 4, "header: bad tensor name");
+    snprintf(line, sizeof line, NAME_LINE, escape_text(shown, sizeof shown, name, 2000));
+    header_refused(header, 4, line);
     name[1025] = 0;
     snprintf(header, sizeof header, "{\"%s\":{" GOOD "}}", name);
-    header_refused(header, 4, "header: bad tensor name");
+    header_refused(header, 4, line);
     name[1024] = 0;
     snprintf(header, sizeof header, "{\"%s\":{" GOOD "}}", name);
     folder_write_header(&folder, FILE_NAME, header, NULL, 4);
