@@ -1,0 +1,5 @@
+/* Rows C of the catalogue (see hostile.h). */
+#include "tests/hostile/hostile.h"
+
+const struct hostile_case hostile_config[] = {{0}};
+const size_t n_hostile_config = 0;

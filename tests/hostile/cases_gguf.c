@@ -1,0 +1,5 @@
+/* Rows G and T of the catalogue (see hostile.h). */
+#include "tests/hostile/hostile.h"
+
+const struct hostile_case hostile_gguf[] = {{0}};
+const size_t n_hostile_gguf = 0;
