@@ -220,9 +220,9 @@ static sluice_status open_files(sluice_engine *e, const char *path, const sluice
     sluice_status s = archive_open(&a, path, tokenizer_only ? 0 : ARCHIVE_TENSORS | ARCHIVE_CONFIG, f);
     if (s) return s;
     snprintf(e->name, sizeof e->name, "%s", archive_name(a));
-    if (archive_warning(a)) warn(o, archive_warning(a));
     s = open_vocab(e, a, o, f);
     if (!s && !tokenizer_only) s = open_model(e, a, o, f);
+    if (!s && archive_warning(a)) warn(o, archive_warning(a)); /* no remark beside the sentence of an error */
     if (!s && e->has_weights && e->model.mapped_bytes > 0)
         e->archive = a;
     else

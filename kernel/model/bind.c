@@ -284,8 +284,13 @@ static void warn_unused(const struct binder *b)
     }
     if (n == 0) return;
     char text[512], escaped[ESCAPED_BYTES];
-    snprintf(text, sizeof text, "%s: %zu tensors are not used by this architecture, the first is \"%s\"",
-             archive_name(b->archive), n, escape_text(escaped, sizeof escaped, first, strlen(first)));
+    escape_text(escaped, sizeof escaped, first, strlen(first));
+    if (n == 1)
+        snprintf(text, sizeof text, "%s: tensor \"%s\" is not used by this architecture", archive_name(b->archive),
+                 escaped);
+    else
+        snprintf(text, sizeof text, "%s: %zu tensors are not used by this architecture, the first is \"%s\"",
+                 archive_name(b->archive), n, escaped);
     b->options->warning(b->options->context, text);
 }
 

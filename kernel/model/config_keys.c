@@ -1,5 +1,6 @@
 /* Owns single keys and lists of rules: values in their range, one sentence for each that is not. Both readers of
  * configurations stand on it. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,8 +34,12 @@ sluice_status config_wrong_value(struct failure *f, const char *file, const char
 {
     char found[ESCAPED_BYTES + 16];
     char text[ESCAPED_BYTES];
+    bool clamped;
     switch (value.kind) {
-    case META_INT: snprintf(found, sizeof found, "%lld", (long long)value.integer); break;
+    case META_INT: /* of GGUF the largest may stand for a larger one */
+        clamped = value.integer == INT64_MAX && value.type && strcmp(value.type, "uint64") == 0;
+        snprintf(found, sizeof found, "%lld%s", (long long)value.integer, clamped ? " or more" : "");
+        break;
     case META_FLOAT: snprintf(found, sizeof found, "%.9g", value.number); break;
     case META_BOOL: snprintf(found, sizeof found, "%s", value.boolean ? "true" : "false"); break;
     case META_STRING:
@@ -60,6 +65,8 @@ sluice_status config_int(const char *file, const char *place, struct meta value,
 {
     char expected[96];
     snprintf(expected, sizeof expected, min == max ? "%.0f" : "an integer in %.0f..%.0f", min, max);
+    if (value.kind == META_FLOAT && value.number == rint(value.number) && fabs(value.number) < 1e9)
+        return fail(f, SLUICE_FORMAT, "%s: %s: found %.1f, expected %s", file, place, value.number, expected);
     if (value.kind != META_INT || (double)value.integer < min || (double)value.integer > max)
         return config_wrong_value(f, file, place, value, expected);
     *out = (int)value.integer;

@@ -4,6 +4,7 @@
  * named at once; what is there and wrong ends the search. */
 #include "model/plan.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -736,7 +737,9 @@ static int layer_of(const char *name)
                                     "blk."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         const char *number = name + strlen(prefixes[i]);
-        if (begins(name, prefixes[i]) && *number >= '0' && *number <= '9') return (int)strtoul(number, NULL, 10);
+        if (!begins(name, prefixes[i]) || *number < '0' || *number > '9') continue;
+        const unsigned long layer = strtoul(number, NULL, 10);
+        return layer < INT_MAX ? (int)layer : INT_MAX;
     }
     return -1;
 }
@@ -747,7 +750,11 @@ bool plan_is_stray(const struct model_config *c, const char *name)
     static const char *const parts[] = {
         "vision_tower.", "visual.", "multi_modal_projector.", "embed_vision.", "audio_tower.", "embed_audio.", "mtp"};
     static const char *const before[] = {"model.language_model.", "language_model.model.", "model.", "language_model."};
-    if (strstr(name, "rotary_emb.inv_freq") || layer_of(name) >= c->n_layers) return true;
+    const int layer = layer_of(name);
+    /* GGUF says how many layers there are for predicting further tokens; config.json does not. */
+    const bool of_gguf = begins(name, "blk.");
+    if (strstr(name, "rotary_emb.inv_freq")) return true;
+    if (layer >= c->n_layers && (!of_gguf || layer < c->n_layers + c->n_extra_layers)) return true;
     for (size_t i = 0; i < sizeof before / sizeof *before; i++)
         if (begins(name, before[i])) {
             name += strlen(before[i]);

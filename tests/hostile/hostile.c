@@ -34,19 +34,16 @@ bool hostile_fits(const char *line, const char *found, const struct hostile *h)
 {
     size_t n;
     for (line = line ? line : ""; *line; line++) {
-        switch (*line) {
-        case HOSTILE_FOLDER[0]:
+        n = 1;
+        if (*line == HOSTILE_REST[0]) return true;
+        if (*line == HOSTILE_FOLDER[0]) {
             n = strlen(h->folder.path);
             if (strncmp(found, h->folder.path, n) != 0) return false;
-            break;
-        case HOSTILE_NUMBER[0]:
+        } else if (*line == HOSTILE_NUMBER[0]) {
             n = strspn(found, "0123456789.");
             if (n == 0) return false;
-            break;
-        case HOSTILE_REST[0]: return true;
-        default:
-            n = 1;
-            if (*found != *line) return false;
+        } else if (*found != *line) {
+            return false;
         }
         found += n;
     }

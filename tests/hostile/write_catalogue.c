@@ -2,8 +2,8 @@
  *
  *     write_catalogue FOLDER
  *
- * FOLDER/LIST/ROW-WHAT/model holds a case; characters of WHAT that are no letters and digits become '-'. FOLDER/list.txt
- * has a line for each: what to open, the exit code, and the line that must come of it. */
+ * FOLDER/LIST/ROW-WHAT/model holds a case; what is no letter or digit in WHAT becomes a dash. FOLDER/list.txt has a
+ * line for each: what to open, the exit code, and the line that must come of it. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static void write_case(const char *folder, const struct hostile_case *c, FILE *i
     }
     fprintf(index, "%s\t%d\t", h.path, sluice_status_exit_code((sluice_status)c->status));
     for (const char *p = c->line ? c->line : ""; *p; p++) {
-        const char *known = *p == HOSTILE_FOLDER[0] ? h.folder.path
+        const char *known = *p == HOSTILE_FOLDER[0]   ? h.folder.path
                             : *p == HOSTILE_NUMBER[0] ? "NUMBER"
                             : *p == HOSTILE_REST[0]   ? "..."
                                                       : NULL;

@@ -98,7 +98,7 @@ Test(config, C11_hidden_size_is_an_integer_in_its_range)
         {{{"hidden_size", "0"}}, "hidden_size: found 0, expected an integer in 1..131072"},
         {{{"hidden_size", "131073"}}, "hidden_size: found 131073, expected an integer in 1..131072"},
         {{{"hidden_size", "1.5"}}, "hidden_size: found 1.5, expected an integer in 1..131072"},
-        {{{"hidden_size", "32.0"}}, "hidden_size: found 32, expected an integer in 1..131072"},
+        {{{"hidden_size", "32.0"}}, "hidden_size: found 32.0, expected an integer in 1..131072"},
         {{{"hidden_size", "\"4096\""}}, "hidden_size: found \"4096\", expected an integer in 1..131072"},
         {{{"hidden_size", "\"\\u001b[2J\""}}, "hidden_size: found \"\\x1b[2J\", expected an integer in 1..131072"},
         {{{"hidden_size", "true"}}, "hidden_size: found true, expected an integer in 1..131072"},

@@ -704,8 +704,10 @@ Test(transforms, strays)
     };
     static const char *const others[] = {
         "model.layers.2.x.weight", "model.norm2.weight",           "blk.2.x.weight", "lm_head.bias", "lm_head.weight",
-        "model.layers.x.weight",   "language_model.lm_head.weight"};
+        "model.layers.x.weight",   "language_model.lm_head.weight", "blk.4.attn_q.weight",
+        "blk.4294967299.x.weight", "blk.536870912.x.weight"};
     config.n_layers = 3;
+    config.n_extra_layers = 1;
     for (size_t i = 0; i < sizeof strays / sizeof *strays; i++)
         cr_expect(plan_is_stray(&config, strays[i]), "%s", strays[i]);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
