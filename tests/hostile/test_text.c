@@ -75,25 +75,25 @@ Test(hostile_text, a_pattern_that_never_ends)
 {
     expect_refused(open_split("(a+)+$"), 40, limit);
     expect_refused(open_split("(a|aa)+$"), 100, limit);
-    expect_refused(open_split("(a*)*c"), 40, limit);
-    expect_refused(open_split("([ab]+a)*c"), 100000, limit);
-    expect_refused(open_split("(?=(a+)+$)b"), 40, limit);
-    expect_refused(open_split("(a*?a*?a*?a*?a*?)c"), 2000, limit);
+    expect_refused(open_split("(a*)*[xy]"), 40, limit);
+    expect_refused(open_split("([ab]+a)*[xy]"), 100000, limit);
+    expect_refused(open_split("(?=(a+)+$)[ab]"), 40, limit);
+    expect_refused(open_split("(a*?a*?a*?a*?a*?)[xy]"), 2000, limit);
 }
 
 /* Every place takes fewer steps than one match may, and there are many of them. */
 Test(hostile_text, a_pattern_that_is_slow_everywhere, .timeout = 60)
 {
     expect_refused(open_split("(?:a?){15}a{15}[xy]"), 100000, limit);
-    expect_refused(open_split("(?:a|a){14}[xy]"), 1 << 20, limit);
-    expect_refused(open_split("a+[xy]"), 1 << 20, limit);
+    expect_refused(open_split("(?:a|a){14}[xy]"), 100000, limit);
+    expect_refused(open_split("a+a[xy]"), 100000, limit);
 }
 
 /* The limits leave honest patterns alone: these give a run back once, or never. */
 Test(hostile_text, long_runs_are_no_crime, .timeout = 60)
 {
     static const char *const patterns[] = {"a*[xy]+|a+(?!b)|a+", "(?:a{1,3})+", "a", "a+?", "[^\\\\s]?a+|b+",
-                                           "a*c|a*d|a*e|a*f|a+"};
+                                           "a*[cd]|a*[ef]|a*[gh]|a+"};
     enum { N = 1 << 20 };
     char *text = run_of(N);
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
