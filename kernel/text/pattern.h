@@ -37,7 +37,8 @@ struct match_walk {
 };
 
 /* Finds the next match in text [n], valid UTF-8. *found is false when there is none. Fails when the pattern needs more
- * steps than its limits, of one place and of all searches with this matcher. An empty match right after a match does not count. */
+ * steps than its limits, of one place and of all searches with this matcher. An empty match right after a match does
+ * not count. */
 sluice_status pattern_next(const struct pattern *p, struct matcher *m, const char *text, size_t n,
                            struct match_walk *walk, size_t *start, size_t *end, bool *found, struct failure *f);
 

@@ -274,7 +274,7 @@ static void write_decoded(struct hostile *h, uint64_t v)
                       BPE("\"vocab\": {\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\": 0}, \"merges\": []"));
 }
 
-/* ---- tokenizer.json as a file ------------------------------------------------------------------------------------- */
+/* ---- tokenizer.json as a file ------------------------------------------------------------------------------------ */
 
 static void write_file(struct hostile *h, uint64_t v) { folder_write_text(&h->folder, "tokenizer.json", TEXT_OF(v)); }
 
@@ -326,7 +326,7 @@ static void make_fifo(struct hostile *h, uint64_t v)
 
 static void make_link(struct hostile *h, uint64_t v) { folder_link(&h->folder, "tokenizer.json", TEXT_OF(v)); }
 
-/* ---- tokenizer_config.json ----------------------------------------------------------------------------------------- */
+/* ---- tokenizer_config.json --------------------------------------------------------------------------------------- */
 
 static void write_config(struct hostile *h, uint64_t v)
 {
@@ -334,7 +334,7 @@ static void write_config(struct hostile *h, uint64_t v)
     folder_write_text(&h->folder, "tokenizer_config.json", TEXT_OF(v));
 }
 
-/* ---- GGUF keys ------------------------------------------------------------------------------------------------------ */
+/* ---- GGUF keys --------------------------------------------------------------------------------------------------- */
 
 enum { INT8 = 1, UINT32 = 4, INT32 = 5, FLOAT32 = 6, BOOL = 7, STRING = 8, UINT64 = 10, FLOAT64 = 12 };
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
@@ -688,7 +688,7 @@ static void gguf_flag_without_id(struct hostile *h, uint64_t v)
     save_keys(h, &k);
 }
 
-/* ---- tiktoken.model ------------------------------------------------------------------------------------------------- */
+/* ---- tiktoken.model ---------------------------------------------------------------------------------------------- */
 
 static const char plain_class[] = "{\"tokenizer_class\": \"TikTokenTokenizer\"}";
 
@@ -744,7 +744,7 @@ static void write_tiktoken_config(struct hostile *h, uint64_t v)
     if (v) folder_write_text(&h->folder, "tokenizer_config.json", TEXT_OF(v));
 }
 
-/* ---- the list ------------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 #define ROW(row, what, write, value, status, line) {row, what, write, value, SLUICE_##status, line, HOSTILE_TOKENIZER}
 #define JSON "tokenizer.json: "

@@ -30,8 +30,7 @@ static sluice_engine *open_parts(const char *parts)
 {
     char text[8192];
     snprintf(text, sizeof text,
-             "{%s \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [], \"unk_token\": \"b\"}}",
-             parts);
+             "{%s \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}", parts);
     return open_text(text);
 }
 
@@ -125,15 +124,15 @@ Test(hostile_text, texts_that_grow)
     sluice_engine_close(&e);
 }
 
-/* ---- bytes that are no text ---------------------------------------------------------------------------------------- */
+/* ---- bytes that are no text -------------------------------------------------------------------------------------- */
 
 /* Token i is byte i; then a few fragments. The decoder is byte-level, or by byte fallback. */
 static sluice_engine *open_bytes(bool fallback)
 {
     char text[16384];
     size_t n = (size_t)snprintf(text, sizeof text,
-                                "{\"decoder\": {\"type\": \"%s\"}, \"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", "
-                                "\"merges\": [], \"byte_fallback\": %s, \"vocab\": {",
+                                "{\"decoder\": {\"type\": \"%s\"}, \"pre_tokenizer\": %s, \"model\": {\"type\": "
+                                "\"BPE\", \"merges\": [], \"byte_fallback\": %s, \"vocab\": {",
                                 fallback ? "ByteFallback" : "ByteLevel",
                                 fallback ? "null" : "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}",
                                 fallback ? "true" : "false");

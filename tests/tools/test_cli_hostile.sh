@@ -64,7 +64,7 @@ refuse() {
 # many N TEXT: TEXT, N times.
 many() { printf "%0.s$2" $(seq "$1"); }
 
-# ---- commands and options ------------------------------------------------------------------------------------------------
+# ---- commands and options ------------------------------------------------------------------------------------------
 
 test_commands() {
     local unknown=' (sluice --help lists them)'
@@ -78,7 +78,7 @@ test_commands() {
     refuse 1 "unknown command \"\\x1b[31mred\"$unknown" $'\e[31mred'
     refuse 1 "unknown command \"a\\nb\\tc\\rd\\\"e\\\\f\"$unknown" $'a\nb\tc\rd"e\\f'
     refuse 1 "unknown command \"\\xff\\xfe\"$unknown" $'\xff\xfe'
-    refuse 1 "unknown command \"\\xc2\\x9b1m\"$unknown" $'\xc2\x9b1m' # a control sequence begins with this character too
+    refuse 1 "unknown command \"\\xc2\\x9b1m\"$unknown" $'\xc2\x9b1m' # it begins a control sequence too
     refuse 1 "unknown command \"höher\"$unknown" höher
     refuse 1 'unknown command "aaaaaaaa...' "$(many 100000 a)"
     refuse 1 'unknown command "aaaaaaaa...' $(many 10000 'aaaaaaaa ')
@@ -122,7 +122,8 @@ options_of() {
         on && /^$/ { on = 0 }
         on { sub(/^ +/, text == "" ? "" : " "); text = text $0 }
         END { if (text != "") print text }
-    ' | sed -nE 's/^(-[a-z])(, (--[a-z-]+))?( ([A-Z][^ ]*))? +(.*)$/\1|\3|\5|\6/p; t; s/^(--[a-z-]+)( ([A-Z][^ ]*))? +(.*)$/\1|\1|\3|\4/p'
+    ' | sed -nE -e 's/^(-[a-z])(, (--[a-z-]+))?( ([A-Z][^ ]*))? +(.*)$/\1|\3|\5|\6/p; t' \
+        -e 's/^(--[a-z-]+)( ([A-Z][^ ]*))? +(.*)$/\1|\1|\3|\4/p'
 }
 
 integers=('' x 1.5 1e3 0x10 ' 4' '4 ' 4k 4K 4M 1_000 nan NaN inf -inf -1 --1 + - -- 99999999999999999999
@@ -192,13 +193,14 @@ test_words() {
     refuse 1 'tensor rule "[[[[": fits no matrix ...' quantize "$tiny" x.gguf --type q8_0 --tensor '[[[[=f16'
 }
 
-# ---- texts and tokens ------------------------------------------------------------------------------------------------------
+# ---- texts and tokens ----------------------------------------------------------------------------------------------
 
 test_texts() {
     local i bytes
-    local texts=($'ab\xff' $'\x80' $'\xc3' $'\xc3(' $'\xc0\x80' $'a\xed\xa0\x80' $'\xf4\x90\x80\x80' $'\xf8\x88\x80\x80\x80'
-        $'\xe2\x82' $'ok \xf0\x9f\x99')
-    local where=('2 (0xff)' '0 (0x80)' '0 (0xc3)' '0 (0xc3)' '0 (0xc0)' '1 (0xed)' '0 (0xf4)' '0 (0xf8)' '0 (0xe2)' '3 (0xf0)')
+    local texts=($'ab\xff' $'\x80' $'\xc3' $'\xc3(' $'\xc0\x80' $'a\xed\xa0\x80' $'\xf4\x90\x80\x80'
+        $'\xf8\x88\x80\x80\x80' $'\xe2\x82' $'ok \xf0\x9f\x99')
+    local where=('2 (0xff)' '0 (0x80)' '0 (0xc3)' '0 (0xc3)' '0 (0xc0)' '1 (0xed)' '0 (0xf4)'
+        '0 (0xf8)' '0 (0xe2)' '3 (0xf0)')
     for i in "${!texts[@]}"; do
         bytes="not UTF-8 at byte ${where[i]}"
         refuse 1 "-p: $bytes" run "$demo" -p "${texts[i]}"
@@ -247,7 +249,7 @@ test_tokens() {
     refuse 1 '--stop: this model has no tokenizer' run "$tiny" --tokens 1 --stop x
 }
 
-# ---- files ---------------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------------------------
 
 long=$(many 5000 x)
 mkfifo "$work/fifo"
@@ -305,7 +307,8 @@ test_models() {
         if [ "${arguments[0]}" = tokenize ]; then
             refuse 3 'folder: tokenizer.json: no such file' "${arguments[@]}" "$work/folder"
         else
-            refuse 3 "$work/folder: config.json: cannot open: No such file or directory" "${arguments[@]}" "$work/folder"
+            refuse 3 "$work/folder: config.json: cannot open: No such file or directory" \
+                "${arguments[@]}" "$work/folder"
         fi
         refuse 3 '-x: cannot open: No such file or directory' "${arguments[@]}" -- -x
     done
