@@ -261,9 +261,9 @@ static sluice_status parse_long(struct parser *p, const char *argument)
 {
     const char *name = argument + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    if (strcmp(name, "help") == 0) {
+    if (length == 4 && memcmp(name, "help", 4) == 0) {
         p->help = true;
-        return SLUICE_OK;
+        return equals ? set_error(p->error, SLUICE_ARGUMENT, "--help: takes no value") : SLUICE_OK;
     }
     for (size_t i = 0; i < p->command->n_options; i++) {
         const struct option *o = &p->command->options[i];

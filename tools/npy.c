@@ -62,6 +62,8 @@ static sluice_status write_at(struct npy *array, const void *data, size_t n, uin
 static sluice_status open_growing(struct npy *array, const char *path, sluice_error *error)
 {
     struct stat info;
+    errno = ENOENT; /* what the system says of an empty name: it is the end of the growing one that would do */
+    if (!*path) return io_error(path, error);
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         char shown[256];
         return set_error(error, SLUICE_IO, "%s: exists and is not a regular file",

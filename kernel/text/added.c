@@ -53,16 +53,17 @@ static sluice_status read_added(struct vocab *v, const json_t *token, json_int_t
     return status ? status : declare(v, text, n, (int32_t)id, flags, f);
 }
 
-/* Makes room for `id`; only ids near those that exist, so that one number cannot ask for gigabytes. */
-static sluice_status reserve_id(struct vocab *v, json_int_t id, size_t n_more, struct failure *f)
+/* Makes room for `id`; only ids near the number of tokens, so that a few numbers cannot ask for gigabytes. `highest` is
+ * the greatest id of the list, whatever it is: the room is made in one step if all are sound. */
+static sluice_status reserve_id(struct vocab *v, json_int_t id, json_int_t highest, size_t n_more, struct failure *f)
 {
     if (id < 0 || id >= MAX_TOKENS)
         return fail(f, SLUICE_FORMAT, "id %lld is outside 0..%d", (long long)id, MAX_TOKENS - 1);
     if (id < v->n_tokens) return SLUICE_OK;
-    if ((size_t)id > 4 * ((size_t)v->n_tokens + n_more) + 65536)
-        return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, (size_t)v->n_tokens + n_more);
-    size_t wanted = (size_t)id + n_more + 1; /* room for the rest of the list, in one step */
-    return tokens_reserve(v, wanted < MAX_TOKENS ? wanted : MAX_TOKENS, f);
+    const size_t n = v->n_used + n_more, most = 4 * n + 65536;
+    if ((size_t)id > most) return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, n);
+    if (highest >= MAX_TOKENS || (size_t)highest > most) highest = id; /* fails later */
+    return tokens_reserve(v, (size_t)highest + 1, f);
 }
 
 static sluice_status read_list(struct vocab *v, const json_t *list, struct failure *f)
@@ -71,11 +72,17 @@ static sluice_status read_list(struct vocab *v, const json_t *list, struct failu
     if (!json_is_array(list)) return fail(f, SLUICE_FORMAT, "added_tokens: must be a list");
     size_t i, count = json_array_size(list);
     const json_t *token;
+    json_int_t highest = 0;
+    json_array_foreach(list, i, token)
+    {
+        json_int_t id = json_integer_value(json_object_get(token, "id"));
+        if (id > highest) highest = id;
+    }
     json_array_foreach(list, i, token)
     {
         char where[48];
         const json_t *id = json_object_get(token, "id");
-        sluice_status status = json_is_integer(id) ? reserve_id(v, json_integer_value(id), count - i, f)
+        sluice_status status = json_is_integer(id) ? reserve_id(v, json_integer_value(id), highest, count - i, f)
                                                    : fail(f, SLUICE_FORMAT, "the id must be an integer");
         if (!status) status = read_added(v, token, json_integer_value(id), f);
         if (status) {
@@ -94,13 +101,21 @@ static sluice_status read_config(struct vocab *v, const json_t *config, struct f
     size_t left = json_object_size(table);
     const char *key;
     json_t *token;
+    long highest = 0;
+    if (table && !json_is_object(table) && !json_is_null(table))
+        return fail(f, SLUICE_FORMAT, "added_tokens_decoder: must be an object");
+    json_object_foreach(table, key, token)
+    {
+        long id = strtol(key, NULL, 10);
+        if (id > highest) highest = id;
+    }
     json_object_foreach(table, key, token)
     {
         char *end;
         long id = strtol(key, &end, 10);
         char shown[ESCAPED_BYTES];
-        sluice_status status =
-            *key && !*end ? reserve_id(v, id, left--, f) : fail(f, SLUICE_FORMAT, "the id must be an integer");
+        sluice_status status = *key && !*end ? reserve_id(v, id, highest, left--, f)
+                                             : fail(f, SLUICE_FORMAT, "the id must be an integer");
         if (!status) status = read_added(v, token, id, f);
         if (status) {
             escape_text(shown, sizeof shown, key, strlen(key));
@@ -153,9 +168,10 @@ static sluice_status add_to_set(struct work *w, struct vocab *v, int32_t id, str
     struct added_set *set = normalized ? &v->added_normalized : &v->added_raw;
     struct added item = {.pattern = token->text, .n_pattern = token->n_text, .id = id, .flags = token->added};
     if (normalized && v->n_normalizers > 0) {
+        work_limit_token(w, token->n_text);
         sluice_status status = normalize(w, v->pool.data + token->text, token->n_text, scratch);
-        if (status) return status;
-        if (scratch->n == 0 || scratch->n > UINT16_MAX)
+        if (status) return work_token_fail(w, status, "added token with id ", id, ": normalizer");
+        if (scratch->n == 0 || scratch->n > 16u * token->n_text + 64 || scratch->n > UINT16_MAX)
             return fail(w->f, SLUICE_FORMAT, "added token with id %d: %zu bytes after normalization", id, scratch->n);
         item.n_pattern = (uint32_t)scratch->n;
         if ((status = pool_append(v, scratch->data, scratch->n, &item.pattern, w->f))) return status;

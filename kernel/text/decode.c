@@ -137,11 +137,12 @@ static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, s
     struct token *token = &v->tokens[id];
     const char *text = v->pool.data + token->bytes;
     size_t n = token->n_bytes;
+    work_limit_token(w, n);
     for (size_t i = 0; i < v->decoder.n_steps; i++) {
         struct text_buffer *out = &buffers[i % 2];
         out->n = 0;
         sluice_status status = apply(w, &v->decoder.steps[i], text, n, out);
-        if (status) return status;
+        if (status) return work_token_fail(w, status, "decoder: token ", id, "");
         text = out->data;
         n = out->n;
     }

@@ -1,5 +1,6 @@
 /* Owns vocab_encode: the order of the stages, and the memory of one call. Read next: added.c, normalize.c,
  * pretokenize.c, bpe.c, in the order in which a text meets them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -9,11 +10,26 @@
  * Replace steps that doubles the text thirty times does not. */
 enum { TEXT_GROWTH = 64, TEXT_FREE = 1 << 20 };
 
+/* The same for the text of one token while a file is loaded. There may be millions of them. */
+enum { TOKEN_GROWTH = 32, TOKEN_FREE = 1024 };
+
 void work_init(struct work *w, const struct vocab *v, size_t input_bytes, struct failure *f)
 {
-    *w = (struct work){.vocab = v, .f = f, .rank_limit = UINT32_MAX};
+    *w = (struct work){.vocab = v, .f = f, .rank_limit = UINT32_MAX, .matcher = {.text_bytes = input_bytes}};
     w->text_limit = input_bytes * TEXT_GROWTH + TEXT_FREE;
     if (w->text_limit > INT32_MAX) w->text_limit = INT32_MAX; /* bpe.c numbers its symbols with int32_t */
+}
+
+void work_limit_token(struct work *w, size_t token_bytes) { w->text_limit = token_bytes * TOKEN_GROWTH + TOKEN_FREE; }
+
+sluice_status work_token_fail(struct work *w, sluice_status status, const char *before, int32_t id, const char *after)
+{
+    static const char about_input[] = "input: ";
+    const size_t n = sizeof about_input - 1;
+    char reason[128];
+    if (status != SLUICE_ARGUMENT || strncmp(w->f->text, about_input, n) != 0) return status;
+    snprintf(reason, sizeof reason, "%s", w->f->text + n);
+    return fail(w->f, SLUICE_FORMAT, "%s%d%s: %s", before, id, after, reason);
 }
 
 void work_free(struct work *w)

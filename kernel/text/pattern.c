@@ -2,9 +2,12 @@
  * PCRE2's interpreter keeps its backtracking points on the heap, never on the stack. Its JIT is not used: it needs a
  * stack of its own, which long runs overflow.
  *
- * The limits are per match. A pattern that fails late at every position of a long run (\s+x on a megabyte of blanks) is
- * still quadratic in that run, as it is in any engine that backtracks; no known tokenizer has one, apart from \s+$,
- * which pattern_dialect.c rewrites. Read next: pattern_dialect.c. */
+ * A file's pattern may backtrack without end, at one place of a text or a little at each. Few steps do nearly
+ * everywhere. Where they do not, more are allowed and counted, up to a limit for this place and one for all places
+ * together. An honest pattern that fails late at every position of a long run (\s+x on a megabyte of blanks) meets that
+ * limit too; no known tokenizer has one, apart from \s+$, which pattern_dialect.c rewrites. A step is a point to come
+ * back to: what a loop without one scans is not counted, so \s++[xy] is still quadratic in such a run.
+ * Read next: pattern_dialect.c. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -19,9 +22,18 @@ struct pattern {
     char literal[];
 };
 
-/* One match may take this many steps, and that many more per byte: an honest pattern such as \s*[\r\n]+ gives back a
- * run of blanks one by one, so a limit that ignores the length would refuse long runs. */
-enum { MATCH_STEPS = 1000000, MATCH_STEPS_PER_BYTE = 16, MATCH_HEAP_KIB = 65536 };
+/* A match at one place of a text may take this many steps, and that many more per byte: an honest pattern such as
+ * \s*[\r\n]+ gives back a run of blanks one by one, so a limit that ignores the length would refuse long runs. The
+ * steps beyond EASY_STEPS of all places together have a limit of the same form. */
+enum {
+    EASY_STEPS = 256,
+    STEPS_FACTOR = 8, /* from one attempt to the next */
+    MATCH_STEPS = 1000000,
+    MATCH_STEPS_PER_BYTE = 16,
+    HARD_STEPS = 64 << 20,
+    HARD_STEPS_PER_BYTE = 512,
+    MATCH_HEAP_KIB = 65536,
+};
 
 /* A fixed compile context: LF alone ends a line, as in Ruby. */
 static pcre2_code *compile(const char *text, size_t n, int *error, size_t *offset)
@@ -107,6 +119,45 @@ static bool matcher_ready(struct matcher *m)
     return m->data && m->context;
 }
 
+/* `steps` is the limit of each place where a match may begin. */
+static int run(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t from, uint64_t steps,
+               uint32_t options)
+{
+    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+    return pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | options, m->data, m->context);
+}
+
+/* A match that begins at `at`, with more and more steps. */
+static int run_at(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t at)
+{
+    const uint64_t most = MATCH_STEPS + (uint64_t)MATCH_STEPS_PER_BYTE * n;
+    const uint64_t budget = HARD_STEPS + (uint64_t)HARD_STEPS_PER_BYTE * m->text_bytes;
+    uint64_t steps = EASY_STEPS;
+    int count = run(p, m, text, n, at, steps, PCRE2_ANCHORED);
+    while (count == PCRE2_ERROR_MATCHLIMIT && steps < most && m->hard_steps <= budget) {
+        steps = steps * STEPS_FACTOR < most ? steps * STEPS_FACTOR : most;
+        m->hard_steps += steps;
+        count = run(p, m, text, n, at, steps, PCRE2_ANCHORED);
+    }
+    return count;
+}
+
+/* The leftmost match at or after `from`. */
+static int run_from(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t from)
+{
+    for (;;) {
+        int count = run(p, m, text, n, from, EASY_STEPS, 0);
+        if (count != PCRE2_ERROR_MATCHLIMIT) return count;
+        /* Somewhere from here on it is hard: place by place, until that is behind. */
+        for (const uint64_t before = m->hard_steps; m->hard_steps == before;) {
+            int32_t c;
+            count = run_at(p, m, text, n, from);
+            if (count != PCRE2_ERROR_NOMATCH || from == n) return count;
+            from += utf8_read(text + from, &c);
+        }
+    }
+}
+
 /* The leftmost match at or after `from`. */
 static sluice_status search(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t from,
                             size_t *start, size_t *end, bool *found, struct failure *f)
@@ -119,10 +170,8 @@ static sluice_status search(const struct pattern *p, struct matcher *m, const ch
         return SLUICE_OK;
     }
     if (!matcher_ready(m)) return fail_memory(f, NULL);
-    size_t steps = MATCH_STEPS + MATCH_STEPS_PER_BYTE * n;
-    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
     pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4));
-    int count = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context);
+    int count = run_from(p, m, text, n, from);
     *found = count >= 0;
     if (count == PCRE2_ERROR_NOMATCH) return SLUICE_OK;
     if (count == PCRE2_ERROR_NOMEMORY) return fail_memory(f, NULL);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/failure.h"
 
@@ -23,6 +24,8 @@ const char *pattern_text(const struct pattern *p, size_t *n, bool *literal); /* 
 struct matcher {
     struct pcre2_real_match_data_8 *data;
     struct pcre2_real_match_context_8 *context;
+    size_t text_bytes;   /* of everything that is searched with it: the more, the more steps it may take */
+    uint64_t hard_steps; /* taken where few did not do */
 };
 void matcher_free(struct matcher *m);
 
@@ -34,7 +37,8 @@ struct match_walk {
 };
 
 /* Finds the next match in text [n], valid UTF-8. *found is false when there is none. Fails when the pattern needs more
- * steps than its limit. An empty match right after a match does not count. */
+ * steps than its limits, of one place and of all searches with this matcher. An empty match right after a match does
+ * not count. */
 sluice_status pattern_next(const struct pattern *p, struct matcher *m, const char *text, size_t n,
                            struct match_walk *walk, size_t *start, size_t *end, bool *found, struct failure *f);
 

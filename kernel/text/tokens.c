@@ -93,6 +93,7 @@ sluice_status token_add(struct vocab *v, int32_t id, const char *text, size_t n,
     token->bytes = token->text;
     token->n_bytes = token->n_text;
     token->flags = (uint8_t)flags;
+    v->n_used++;
     v->slots[slot] = (uint32_t)id + 1;
     return SLUICE_OK;
 }

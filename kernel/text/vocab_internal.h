@@ -18,6 +18,8 @@ enum {
     MAX_JSON_BYTES = 256 << 20,
     MAX_CONFIG_BYTES = 16 << 20,
     MAX_JSON_DEPTH = 64,
+    MAX_JSON_VALUES = 16 << 20, /* a tree of values is much larger than its text: a list of 2 bytes takes 136 */
+    MAX_JSON_LISTS = 9 << 20,   /* lists and objects: one for each merge, and some */
     MAX_TOKENS = 4194304,
     MAX_TOKEN_BYTES = 4096,
     MAX_MERGES = 8388608,
@@ -158,6 +160,7 @@ struct vocab {
     struct text_buffer pool; /* all token texts */
     struct token *tokens;    /* [n_tokens], by id */
     int32_t n_tokens;
+    size_t n_used;   /* of the ids; the others are holes */
     uint32_t *slots; /* spelling -> id + 1, 0 empty; open addressing */
     size_t n_slots;
     uint64_t seed; /* of the hash: nobody can prepare a file that collides */
@@ -230,6 +233,10 @@ struct work {
 };
 
 void work_init(struct work *w, const struct vocab *v, size_t input_bytes, struct failure *f);
+/* For what a file makes of its own tokens, one after the other: the length that the text of one may get, and what is
+ * said when that, or a pattern, goes wrong: "BEFORE ID AFTER: REASON" instead of "input: REASON". */
+void work_limit_token(struct work *w, size_t token_bytes);
+sluice_status work_token_fail(struct work *w, sluice_status status, const char *before, int32_t id, const char *after);
 void work_free(struct work *w);
 /* text_buffer_append that respects text_limit and words the failure. */
 sluice_status work_append(struct work *w, struct text_buffer *b, const char *data, size_t n);
@@ -315,8 +322,10 @@ sluice_status pool_append(struct vocab *v, const char *data, size_t n, uint32_t 
 
 /* ---- reading JSON (vocab_json.c) -------------------------------------------------------------------------------- */
 
-/* Parses; checks size, depth, duplicate keys. The root is an object. */
-sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f);
+/* Parses; checks size, depth, number of values, duplicate keys. The root is an object. With `large_numbers` a document
+ * with integers beyond 64 bits is accepted, and then all its numbers are real. */
+sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, bool large_numbers,
+                        struct failure *f);
 /* Typed getters. An absent key and null leave *out as it is; another type is an error. */
 sluice_status json_get_bool(const json_t *object, const char *key, bool *out, struct failure *f);
 sluice_status json_get_size(const json_t *object, const char *key, size_t *out, struct failure *f);

@@ -6,10 +6,11 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-/* jansson parses by recursion, so the depth is counted first: brackets outside of strings. */
-static sluice_status check_depth(const char *data, size_t n, struct failure *f)
+/* jansson parses by recursion into a tree, so depth and size are counted first: brackets and commas outside of
+ * strings. */
+static sluice_status check_tree(const char *data, size_t n, struct failure *f)
 {
-    size_t depth = 0;
+    size_t depth = 0, n_lists = 0, n_commas = 0;
     bool in_string = false;
     for (size_t i = 0; i < n; i++) {
         char c = data[i];
@@ -23,6 +24,10 @@ static sluice_status check_depth(const char *data, size_t n, struct failure *f)
         } else if (c == '{' || c == '[') {
             if (++depth > MAX_JSON_DEPTH)
                 return fail(f, SLUICE_FORMAT, "byte %zu: nested deeper than %d", i, MAX_JSON_DEPTH);
+            if (++n_lists > MAX_JSON_LISTS)
+                return fail(f, SLUICE_FORMAT, "more than %d lists and objects", MAX_JSON_LISTS);
+        } else if (c == ',') {
+            if (++n_commas > MAX_JSON_VALUES) return fail(f, SLUICE_FORMAT, "more than %d values", MAX_JSON_VALUES);
         } else if ((c == '}' || c == ']') && depth > 0) {
             depth--;
         }
@@ -42,16 +47,17 @@ static const char *json_reason(const json_error_t *error)
     }
 }
 
-sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f)
+sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, bool large_numbers,
+                        struct failure *f)
 {
     *out = NULL;
     if (n > max_bytes) return fail(f, SLUICE_FORMAT, "%zu bytes exceed %zu", n, max_bytes);
-    sluice_status status = check_depth(data, n, f);
+    sluice_status status = check_tree(data, n, f);
     if (status) return status;
     json_error_t error;
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     json_t *root = json_loadb(data, n, flags, &error);
-    if (!root && json_error_code(&error) == json_error_numeric_overflow) /* model_max_length is often 10^30 */
+    if (!root && large_numbers && json_error_code(&error) == json_error_numeric_overflow)
         root = json_loadb(data, n, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (!root) {
         if (json_error_code(&error) == json_error_out_of_memory) return fail_memory(f, NULL);

@@ -9,8 +9,9 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-/* The ids behind the ranks that the class keeps for special tokens; those without a name get one. */
-enum { N_RESERVED = 256, MAX_LINE_BYTES = MAX_TOKEN_BYTES };
+/* The ids behind the ranks that the class keeps for special tokens; those without a name get one. The shortest line is
+ * "AA== 0" with its end. */
+enum { N_RESERVED = 256, MAX_LINE_BYTES = MAX_TOKEN_BYTES, MIN_LINE_BYTES = 7 };
 
 /* ---- one line --------------------------------------------------------------------------------------------------- */
 
@@ -81,7 +82,8 @@ static sluice_status read_lines(struct vocab *v, const char *data, size_t n, int
     for (size_t i = 0; i < n; i++) n_lines += data[i] == '\n';
     if (n_lines > MAX_TOKENS - N_RESERVED)
         return fail(f, SLUICE_FORMAT, "%zu lines exceed %d", n_lines, MAX_TOKENS - N_RESERVED);
-    sluice_status status = tokens_reserve(v, n_lines + N_RESERVED, f);
+    size_t n_fit = n / MIN_LINE_BYTES + 1; /* no more lines can hold tokens: others are empty, or an error */
+    sluice_status status = tokens_reserve(v, (n_lines < n_fit ? n_lines : n_fit) + N_RESERVED, f);
     for (size_t number = 1; number <= n_lines && !status; number++) {
         const char *stop = memchr(line, '\n', (size_t)(end - line)), *next = stop ? stop + 1 : end;
         if (!stop) stop = end;
@@ -186,7 +188,7 @@ sluice_status vocab_create_tiktoken(struct vocab **out, const char *model, size_
         name = "tiktoken.model";
         status = fail(f, SLUICE_FORMAT, "%zu bytes exceed %d", model_bytes, MAX_JSON_BYTES);
     }
-    if (!status) status = json_read(&config, tokenizer_config, config_bytes, MAX_CONFIG_BYTES, f);
+    if (!status) status = json_read(&config, tokenizer_config, config_bytes, MAX_CONFIG_BYTES, true, f);
     if (!status) status = load(v, model, model_bytes, config, &name, f);
     json_decref(config);
     if (status) {
