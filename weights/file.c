@@ -34,10 +34,11 @@ static sluice_status map_descriptor(struct file_map *out, int fd, const char *sh
         return fail(f, SLUICE_FORMAT, "%s: larger than %llu bytes", shown, (unsigned long long)max_bytes);
     if (bytes == 0) return SLUICE_OK;
 
-    void *p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    const size_t n = (size_t)bytes; /* bounded: compared with SIZE_MAX */
+    void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return fail(f, errno == ENOMEM ? SLUICE_MEMORY : SLUICE_IO, "%s: cannot map: %s", shown, strerror(errno));
-    *out = (struct file_map){p, (size_t)bytes};
+    *out = (struct file_map){p, n};
     return SLUICE_OK;
 }
 

@@ -50,7 +50,7 @@ static sluice_status read_added(struct vocab *v, const json_t *token, json_int_t
     unsigned flags;
     sluice_status status = json_get_text(token, "content", &text, &n, f);
     if (!status) status = read_flags(token, &flags, f);
-    return status ? status : declare(v, text, n, (int32_t)id, flags, f);
+    return status ? status : declare(v, text, n, (int32_t)id, flags, f); /* bounded: reserve_id has seen it */
 }
 
 /* Makes room for `id`; only ids near those that exist, so that one number cannot ask for gigabytes. */
@@ -59,9 +59,10 @@ static sluice_status reserve_id(struct vocab *v, json_int_t id, size_t n_more, s
     if (id < 0 || id >= MAX_TOKENS)
         return fail(f, SLUICE_FORMAT, "id %lld is outside 0..%d", (long long)id, MAX_TOKENS - 1);
     if (id < v->n_tokens) return SLUICE_OK;
-    if ((size_t)id > 4 * ((size_t)v->n_tokens + n_more) + 65536)
+    const size_t n_ids = (size_t)id; /* bounded: at most MAX_TOKENS */
+    if (n_ids > 4 * ((size_t)v->n_tokens + n_more) + 65536)
         return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, (size_t)v->n_tokens + n_more);
-    size_t wanted = (size_t)id + n_more + 1; /* room for the rest of the list, in one step */
+    size_t wanted = n_ids + n_more + 1; /* room for the rest of the list, in one step */
     return tokens_reserve(v, wanted < MAX_TOKENS ? wanted : MAX_TOKENS, f);
 }
 
@@ -157,7 +158,7 @@ static sluice_status add_to_set(struct work *w, struct vocab *v, int32_t id, str
         if (status) return status;
         if (scratch->n == 0 || scratch->n > UINT16_MAX)
             return fail(w->f, SLUICE_FORMAT, "added token with id %d: %zu bytes after normalization", id, scratch->n);
-        item.n_pattern = (uint32_t)scratch->n;
+        item.n_pattern = (uint32_t)scratch->n; /* bounded: at most UINT16_MAX */
         if ((status = pool_append(v, scratch->data, scratch->n, &item.pattern, w->f))) return status;
         token->bytes = item.pattern; /* the reference decodes such a token to its normalized form */
         token->n_bytes = (uint16_t)scratch->n;

@@ -120,8 +120,8 @@ static sluice_status search(const struct pattern *p, struct matcher *m, const ch
     }
     if (!matcher_ready(m)) return fail_memory(f, NULL);
     size_t steps = MATCH_STEPS + MATCH_STEPS_PER_BYTE * n;
-    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
-    pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4));
+    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX); /* bounded: just compared */
+    pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4)); /* bounded: texts have at most 2^31 bytes */
     int count = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context);
     *found = count >= 0;
     if (count == PCRE2_ERROR_NOMATCH) return SLUICE_OK;
