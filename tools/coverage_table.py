@@ -16,13 +16,13 @@ GOAL_LINES, GOAL_BRANCHES = 95.0, 90.0
 
 
 def counters(folder):
-    """{path of a source: path of its counters}."""
+    """{path of a source: path of its counters, which exist when a test has run it}."""
     found = {}
     for place, _, names in os.walk(os.path.join(folder, "CMakeFiles")):
         for name in names:
-            if name.endswith(".c.gcda"):
-                path = os.path.join(place, name)
-                found[path.split(".dir/", 1)[1].removesuffix(".gcda")] = path
+            if name.endswith(".c.gcno"):
+                path = os.path.join(place, name).removesuffix(".gcno")
+                found[path.split(".dir/", 1)[1]] = path + ".gcda"
     return found
 
 
@@ -66,7 +66,7 @@ def main():
     print(f"{'':40} {'lines reached':>23}  {'branches taken':>23}")
     for path in loaders():
         if path not in counted:
-            sys.exit(f"{path}: no test of the chosen ones runs it")
+            sys.exit(f"{path}: is not built")
         lines = lines_of(path, counted[path])
         branches = [count for _, each in lines.values() for count in each]
         row = [len(lines), sum(count > 0 for count, _ in lines.values()), len(branches), sum(c > 0 for c in branches)]

@@ -67,3 +67,7 @@ class Findings:
 
     def end(self):
         sys.exit(1 if self.count else 0)
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--loaders"]:
+    print("\n".join(loaders()))
