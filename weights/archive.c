@@ -84,7 +84,7 @@ static sluice_status open_gguf(struct archive *a, const char *path, struct file_
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t n = slash ? (size_t)(slash - path) : 0;
     if (slash == path) n = 1;
-    if (n >= sizeof folder) n = sizeof folder - 1; /* more is no path that can be opened */
+    if (n >= sizeof folder) n = sizeof folder - 1;                           /* more is no path that can be opened */
     snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : "."); /* bounded: less than PATH_MAX */
     sluice_status status = file_root_find(&root, folder, f);
     if (!status) return gguf_open(a, &root, name, map, flags, f);

@@ -60,9 +60,9 @@ extern const struct gguf_type_info gguf_types[N_GGUF_TYPES]; /* gguf.c */
  * the map when they are asked for. */
 struct gguf_value {
     const char *key;
-    enum gguf_type type, element;  /* element: of an array */
-    size_t n;                      /* elements of an array, bytes of a string */
-    const unsigned char *encoded;  /* [encoded_bytes], what stands in the file behind the type */
+    enum gguf_type type, element; /* element: of an array */
+    size_t n;                     /* elements of an array, bytes of a string */
+    const unsigned char *encoded; /* [encoded_bytes], what stands in the file behind the type */
     size_t encoded_bytes;
     const unsigned char *elements; /* the number, or the first number of an array */
     const char *text;              /* a string, or all strings of an array, one behind the other */

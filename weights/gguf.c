@@ -250,8 +250,8 @@ static sluice_status read_array(struct parse *p, struct span key, struct gguf_va
     if (element >= N_GGUF_TYPES) return key_fail(p, key, "unknown element type %llu", (unsigned long long)element);
     if (n > GGUF_MAX_ELEMENTS) return key_fail(p, key, "array count %llu exceeds the limit %d", n, GGUF_MAX_ELEMENTS);
 
-    v->n = (size_t)count;                    /* bounded: compared with GGUF_MAX_ELEMENTS */
-    v->element = (enum gguf_type)element;    /* bounded: compared with N_GGUF_TYPES */
+    v->n = (size_t)count;                 /* bounded: compared with GGUF_MAX_ELEMENTS */
+    v->element = (enum gguf_type)element; /* bounded: compared with N_GGUF_TYPES */
     v->elements = p->at;
     const struct gguf_type_info *type = &gguf_types[v->element];
     bool strings = v->element == GGUF_STRING;

@@ -127,12 +127,8 @@ static sluice_status list_view(struct source *s, const struct tensor_view *view,
         return fail(f, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": more than %d rows or columns", view->file, view->name,
                     INT_MAX);
     const int n_rows = (int)n, n_columns = (int)k; /* bounded: just compared */
-    *rows = (struct row_source){.encoding = ROWS_PLAIN,
-                                .dtype = view->dtype,
-                                .n = n_rows,
-                                .k = n_columns,
-                                .view = view,
-                                .data = view->data};
+    *rows = (struct row_source){
+        .encoding = ROWS_PLAIN, .dtype = view->dtype, .n = n_rows, .k = n_columns, .view = view, .data = view->data};
     t->raw = NULL;
     t->parts = rows;
     t->n_parts = 1;

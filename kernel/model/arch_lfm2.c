@@ -119,8 +119,7 @@ static sluice_status derive(struct model_config *c, struct failure *f)
         const int64_t multiple = c->ff_multiple_of;
         n = (n + multiple - 1) / multiple * multiple; /* bounded: 2^24 times the greatest ff_multiplier */
         if (n < 1 || n > 1 << 24)
-            return fail(f, SLUICE_FORMAT, "config.json: block_ff_dim: adjusted to %lld, expected 1..%d", (long long)n,
-                        1 << 24);
+            return fail(f, SLUICE_FORMAT, "block_ff_dim: adjusted to %lld, expected 1..%d", (long long)n, 1 << 24);
         c->intermediate_size = (int)n; /* bounded: just compared */
     }
     derive_mixers(c);

@@ -62,8 +62,9 @@ static sluice_status find_value_head_dim(struct model_config *c, struct failure 
         return SLUICE_OK;
     }
     if (c->linear_inner_size % c->linear_value_heads != 0)
-        return fail(f, SLUICE_FORMAT, "ssm.inner_size: found %d, expected a multiple of ssm.time_step_rank %d",
-                    c->linear_inner_size, c->linear_value_heads);
+        return fail(f, SLUICE_FORMAT,
+                    "key \"%s.ssm.inner_size\": found %d, expected a multiple of ssm.time_step_rank %d",
+                    c->arch->gguf_arch, c->linear_inner_size, c->linear_value_heads);
     c->linear_value_head_dim = c->linear_inner_size / c->linear_value_heads;
     return SLUICE_OK;
 }

@@ -337,12 +337,12 @@ static void count_sizes(struct binder *b)
         const struct job *job = &b->jobs[i];
         const struct row_source *rows = &job->item->rows;
         const uint64_t elements = (uint64_t)rows->n * (uint64_t)rows->k;
-        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job); /* bounded: lies in files */
+        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job);    /* bounded: lies in files */
         by_dtype[job->layout ? job->layout->weight : rows->dtype] += job_bytes(job); /* bounded: the same */
-        if (job->item->role == ROLE_K_B) continue; /* the same numbers as K_B_T */
-        m->n_parameters += elements;            /* bounded: the same */
-        m->file_bytes += rows_file_bytes(rows); /* bounded: the same */
-        if (is_active(m, job->item)) m->n_active_parameters += elements; /* bounded: the same */
+        if (job->item->role == ROLE_K_B) continue;                                   /* the same numbers as K_B_T */
+        m->n_parameters += elements;                                                 /* bounded: the same */
+        m->file_bytes += rows_file_bytes(rows);                                      /* bounded: the same */
+        if (is_active(m, job->item)) m->n_active_parameters += elements;             /* bounded: the same */
     }
     for (int t = 0; t < N_DTYPES; t++)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;

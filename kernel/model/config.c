@@ -403,7 +403,7 @@ static sluice_status read_rest(struct model_config *c, struct generation_config 
     if (!s) s = read_layer_overrides(c, source, f);
     if (!s) s = config_read_rope(c, source, f);
     if (!s) s = read_lists(c, source, f);
-    if (!s) s = c->arch->derive(c, f);
+    if (!s && (s = c->arch->derive(c, f))) fail_in(f, source->file);
     if (!s) s = config_check_layers(c, source, &names, f);
     if (!s) s = read_tied(c, source, f);
     if (!s) s = read_tokens(c, source, f);

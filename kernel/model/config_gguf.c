@@ -388,7 +388,7 @@ static sluice_status read_layers(struct model_config *c, const struct key_source
     sluice_status status = read_window(c, s, f);
     if (!status) status = config_layer_types(c, s, names->layer_types, f);
     if (!status) status = read_dense_layers(c, s, f);
-    if (!status) status = c->arch->derive(c, f);
+    if (!status && (status = c->arch->derive(c, f))) fail_in(f, s->file);
     if (!status) status = check_widths(c, s, f);
     if (!status) status = check_kv_heads(c, s, f);
     if (status) return status;

@@ -79,8 +79,7 @@ static sluice_status put_property(struct translation *t, char kind, bool in_clas
         snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, shown, t->in + name, in_class ? "" : "]");
         return put_text(t, text);
     }
-    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "", shown,
-             t->in + name);
+    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "", shown, t->in + name);
     return put_text(t, text);
 }
 
