@@ -190,6 +190,9 @@ static sluice_status choose_layout(struct binder *b, size_t i, unsigned flags)
     const struct bind_options *o = b->options;
     struct layer *layer = item->layer < 0 ? NULL : &m->layers[item->layer];
     struct weight *w = weight_of(m, layer, item->role);
+    if (!w)
+        return fail(b->failure, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": has no place in the model", rows->view->file,
+                    rows->view->name);
     if (item->expert > 0) {
         job->layout = w->layout;
         job->in_place = job[-1].in_place;

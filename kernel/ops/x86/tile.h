@@ -166,8 +166,8 @@ static inline void tile_dot_i8u8(int sum, int a, int b)
             uint32_t total;
             memcpy(&total, &tile_unit.data[sum][m][4 * n], sizeof total);
             for (int k = 0; k < n_k; k++) {
-                const int x = (int8_t)tile_unit.data[a][m][k], w = tile_unit.data[b][k / 4][4 * n + k % 4];
-                total += (uint32_t)(x * w);
+                const int8_t x = (int8_t)tile_unit.data[a][m][k];
+                total += (uint32_t)(x * tile_unit.data[b][k / 4][4 * n + k % 4]);
             }
             memcpy(&tile_unit.data[sum][m][4 * n], &total, sizeof total);
         }
