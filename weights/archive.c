@@ -84,7 +84,8 @@ static sluice_status open_gguf(struct archive *a, const char *path, struct file_
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t n = slash ? (size_t)(slash - path) : 0;
     if (slash == path) n = 1;
-    snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : ".");
+    if (n >= sizeof folder) n = sizeof folder - 1;                           /* more is no path that can be opened */
+    snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, n ? path : "."); /* bounded: less than PATH_MAX */
     sluice_status status = file_root_find(&root, folder, a->access, f);
     if (!status) return gguf_open(a, &root, name, map, flags, f);
     file_map_close(&map);
@@ -196,11 +197,12 @@ sluice_status archive_join(struct archive *a, struct failure *f)
         if (!checked_add(&n, n, a->files[i].n) || n > ARCHIVE_MAX_TENSORS)
             return fail(f, SLUICE_FORMAT, "%s: tensor count exceeds the limit %d", a->name, ARCHIVE_MAX_TENSORS);
 
+    const size_t n_tensors = (size_t)n; /* bounded: at most ARCHIVE_MAX_TENSORS */
     if (a->n_files == 1) {
         a->tensors = a->files[0].tensors;
         a->files[0].tensors = NULL;
     } else {
-        a->tensors = memory_calloc((size_t)n, sizeof *a->tensors);
+        a->tensors = memory_calloc(n_tensors, sizeof *a->tensors);
         if (!a->tensors) return fail_memory(f, a->name);
         struct tensor_view *next = a->tensors;
         for (size_t i = 0; i < a->n_files; i++) {
@@ -210,9 +212,9 @@ sluice_status archive_join(struct archive *a, struct failure *f)
             memory_free(file->tensors);
             file->tensors = NULL;
         }
-        tensors_sort(a->tensors, (size_t)n);
+        tensors_sort(a->tensors, n_tensors);
     }
-    a->n_tensors = (size_t)n;
+    a->n_tensors = n_tensors;
     return SLUICE_OK;
 }
 
@@ -244,7 +246,7 @@ const struct tensor_view *archive_find(const struct archive *a, const char *name
 void archive_release(const struct archive *a, const struct tensor_view *t)
 {
     (void)a;
-    memory_release_range(t->data, (size_t)t->bytes);
+    memory_release_range(t->data, (size_t)t->bytes); /* bounded: the tensor lies in a map */
 }
 
 bool archive_is_read(const struct archive *a) { return a->access == FILE_READ; }

@@ -60,13 +60,13 @@ extern const struct gguf_type_info gguf_types[N_GGUF_TYPES]; /* gguf.c */
  * the map when they are asked for. */
 struct gguf_value {
     const char *key;
-    enum gguf_type type, element;  /* element: of an array */
-    uint64_t n;                    /* elements of an array, bytes of a string */
-    const unsigned char *encoded;  /* [encoded_bytes], what stands in the file behind the type */
-    uint64_t encoded_bytes;
+    enum gguf_type type, element; /* element: of an array */
+    size_t n;                     /* elements of an array, bytes of a string */
+    const unsigned char *encoded; /* [encoded_bytes], what stands in the file behind the type */
+    size_t encoded_bytes;
     const unsigned char *elements; /* the number, or the first number of an array */
     const char *text;              /* a string, or all strings of an array, one behind the other */
-    const uint64_t *starts;        /* [n + 1], array of strings: string i is text + starts[i] */
+    const size_t *starts;          /* [n + 1], array of strings: string i is text + starts[i] */
 };
 
 /* One safetensors or GGUF file. */
@@ -82,7 +82,7 @@ struct tensor_file {
     struct gguf_value *values; /* [n_values], in the order of the file */
     size_t n_values;
     const struct gguf_value **by_key; /* [n_values], sorted by key */
-    uint64_t *starts;                 /* block that holds the starts of every array of strings */
+    size_t *starts;                   /* block that holds the starts of every array of strings */
     uint64_t trailing_bytes;          /* after the last tensor, more than padding explains */
 };
 

@@ -63,8 +63,8 @@ struct parse {
     uint64_t total_bytes; /* of the tensors so far, padded */
     /* The first walk counts the room for strings and their starts; the second, with `text` set, uses it up. */
     char *text;
-    uint64_t *starts;
-    uint64_t text_bytes, n_starts;
+    size_t *starts;
+    size_t text_bytes, n_starts;
 };
 
 /* Where the data section lies, and where in it the tensors. */
@@ -102,10 +102,11 @@ static struct span span_of(const char *text) { return (struct span){text, strlen
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
+/* A number of at most 8 bytes. */
 static uint64_t load(const unsigned char *at, size_t bytes)
 {
     uint64_t v = 0;
-    while (bytes-- > 0) v = v << 8 | at[bytes];
+    while (bytes-- > 0) v = v << 8 | at[bytes]; /* bounded: at most 8 times */
     return v;
 }
 
@@ -164,7 +165,7 @@ static sluice_status keep_start(struct parse *p, const char *base)
         return SLUICE_OK;
     }
     if (p->n_starts == 0) return fail_changed(p);
-    *p->starts++ = (uint64_t)(p->text - base);
+    *p->starts++ = (size_t)(p->text - base);
     p->n_starts--;
     return SLUICE_OK;
 }
@@ -203,10 +204,10 @@ static sluice_status read_name(struct parse *p, const struct name_rule *rule, ui
         return fail(p->f, SLUICE_FORMAT, "%s: %s %llu: %s %llu exceeds the remaining %llu bytes", file, rule->kind, i,
                     rule->length, n, rest);
     need(p, n);
-    *name = (struct span){(const char *)p->at, (size_t)n};
+    *name = (struct span){(const char *)p->at, (size_t)n}; /* bounded: at most the rest of the file */
     if (!gguf_name_is_printable(name->text, name->n))
         return fail(p->f, SLUICE_FORMAT, "%s: %s %llu: %s", file, rule->kind, i, n ? rule->bad : rule->empty);
-    p->at += n;
+    p->at += name->n;
     return SLUICE_OK;
 }
 
@@ -221,8 +222,8 @@ static sluice_status read_string(struct parse *p, struct span key, uint64_t elem
     unsigned long long n = there ? length : 0, rest = remaining(p);
     if (there && n <= GGUF_MAX_STRING_BYTES && n <= rest) {
         need(p, n);
-        *out = (struct span){(const char *)p->at, (size_t)n};
-        p->at += n;
+        *out = (struct span){(const char *)p->at, (size_t)n}; /* bounded: at most the rest of the file */
+        p->at += out->n;
         return check_header_size(p);
     }
     char place[40] = "string", in_element[48] = "";
@@ -241,7 +242,7 @@ static sluice_status read_strings(struct parse *p, struct span key, struct gguf_
     sluice_status status = SLUICE_OK;
     const char *base = v->text = p->text, *kept;
     v->starts = p->starts;
-    for (uint64_t i = 0; !status && i < v->n; i++) {
+    for (size_t i = 0; !status && i < v->n; i++) {
         struct span s;
         status = read_string(p, key, i, &s);
         if (!status) status = keep_start(p, base);
@@ -252,27 +253,27 @@ static sluice_status read_strings(struct parse *p, struct span key, struct gguf_
 
 static sluice_status read_array(struct parse *p, struct span key, struct gguf_value *v)
 {
-    uint64_t element, bytes = 0;
-    if (!read_number(p, 4, &element) || !read_number(p, 8, &v->n)) return key_fail(p, key, "%s", end_of_file);
+    uint64_t element, count, bytes = 0;
+    if (!read_number(p, 4, &element) || !read_number(p, 8, &count)) return key_fail(p, key, "%s", end_of_file);
     if (element == GGUF_ARRAY) return fail_at(p, SLUICE_UNSUPPORTED, "key", key, "array of arrays is not supported");
-    unsigned long long n = v->n, rest = remaining(p);
+    unsigned long long n = count, rest = remaining(p);
     if (element >= N_GGUF_TYPES) return key_fail(p, key, "unknown element type %llu", (unsigned long long)element);
     if (n > GGUF_MAX_ELEMENTS) return key_fail(p, key, "array count %llu exceeds the limit %d", n, GGUF_MAX_ELEMENTS);
 
-    v->element = (enum gguf_type)element;
+    v->n = (size_t)count;                 /* bounded: compared with GGUF_MAX_ELEMENTS */
+    v->element = (enum gguf_type)element; /* bounded: compared with N_GGUF_TYPES */
     v->elements = p->at;
+    const struct gguf_type_info *type = &gguf_types[v->element];
     bool strings = v->element == GGUF_STRING;
-    if (!checked_mul(&bytes, v->n, strings ? 8 : gguf_types[element].bytes) || bytes > rest)
+    if (!checked_mul(&bytes, count, strings ? 8 : type->bytes) || bytes > rest)
         return key_fail(p, key, "array of %llu %s cannot fit in the remaining %llu bytes", n,
-                        strings ? "strings" : gguf_types[element].name, rest);
+                        strings ? "strings" : type->name, rest);
     if (strings) return read_strings(p, key, v);
     need(p, bytes);
     if (v->element == GGUF_BOOL)
-        for (uint64_t i = 0; i < v->n; i++)
-            if (p->at[i] > 1)
-                return key_fail(p, key, "element %llu: boolean must be 0 or 1 (got %d)", (unsigned long long)i,
-                                p->at[i]);
-    p->at += bytes;
+        for (size_t i = 0; i < v->n; i++)
+            if (p->at[i] > 1) return key_fail(p, key, "element %zu: boolean must be 0 or 1 (got %d)", i, p->at[i]);
+    p->at += bytes; /* bounded: at most the rest of the file */
     return check_header_size(p);
 }
 
@@ -294,7 +295,7 @@ static sluice_status read_value(struct parse *p, struct span key, struct gguf_va
     uint64_t type;
     if (!read_number(p, 4, &type)) return key_fail(p, key, "%s", end_of_file);
     if (type >= N_GGUF_TYPES) return key_fail(p, key, "unknown value type %llu", (unsigned long long)type);
-    v->type = (enum gguf_type)type;
+    v->type = (enum gguf_type)type; /* bounded: compared with N_GGUF_TYPES */
     v->encoded = v->elements = p->at;
     if (v->type == GGUF_ARRAY) return read_array(p, key, v);
     if (v->type == GGUF_STRING) {
@@ -303,7 +304,7 @@ static sluice_status read_value(struct parse *p, struct span key, struct gguf_va
         v->n = status ? 0 : s.n;
         return status ? status : keep_text(p, s, &v->text);
     }
-    size_t bytes = gguf_types[type].bytes;
+    size_t bytes = gguf_types[v->type].bytes;
     if (remaining(p) < bytes) return key_fail(p, key, "%s", end_of_file);
     need(p, bytes);
     if (v->type == GGUF_BOOL && *p->at > 1) return key_fail(p, key, "boolean must be 0 or 1 (got %d)", *p->at);
@@ -319,7 +320,7 @@ static sluice_status read_pair(struct parse *p, uint64_t index, struct gguf_valu
     if (!status) status = keep_text(p, key, &v->key);
     if (!status) status = read_value(p, key, v);
     if (status) return status;
-    v->encoded_bytes = (uint64_t)(p->at - v->encoded);
+    v->encoded_bytes = (size_t)(p->at - v->encoded);
     static const char alignment[] = "general.alignment";
     bool aligns = key.n == sizeof alignment - 1 && memcmp(key.text, alignment, key.n) == 0;
     return aligns ? read_alignment(p, key, v) : check_header_size(p);
@@ -333,7 +334,7 @@ static sluice_status read_dims(struct parse *p, struct span name, struct tensor_
     if (!read_number(p, 4, &n_dims)) return tensor_fail(p, name, "%s", end_of_file);
     if (n_dims < 1 || n_dims > GGUF_MAX_DIMS)
         return tensor_fail(p, name, "%llu dimensions (1..%d)", (unsigned long long)n_dims, GGUF_MAX_DIMS);
-    t->n_dims = (int)n_dims;
+    t->n_dims = (int)n_dims; /* bounded: compared with GGUF_MAX_DIMS */
     for (int i = 0; i < t->n_dims; i++) {
         uint64_t *extent = &t->shape[t->n_dims - 1 - i];
         if (!read_number(p, 8, extent)) return tensor_fail(p, name, "%s", end_of_file);
@@ -348,7 +349,7 @@ static sluice_status read_type(struct parse *p, struct span name, struct tensor_
     uint64_t type;
     const char *known;
     if (!read_number(p, 4, &type)) return tensor_fail(p, name, "%s", end_of_file);
-    if (dtype_from_gguf((uint32_t)type, &t->dtype, &known)) return SLUICE_OK;
+    if (dtype_from_gguf((uint32_t)type, &t->dtype, &known)) return SLUICE_OK; /* bounded: read from 4 bytes */
     if (!known) return tensor_fail(p, name, "unknown type %llu", (unsigned long long)type);
     char lower[32] = "";
     for (size_t i = 0; known[i] && i < sizeof lower - 1; i++) lower[i] = (char)tolower((unsigned char)known[i]);
@@ -479,7 +480,7 @@ static sluice_status place_tensor(struct parse *p, struct tensor_view *t, uint64
     if (!fits || (p->with_tensors && place->end > s->bytes))
         return tensor_fail(p, span_of(t->name), "bytes %llu..%llu lie outside the data section (%llu)",
                            (unsigned long long)offset, (unsigned long long)place->end, (unsigned long long)s->bytes);
-    if (p->with_tensors) t->data = p->file->map.data + s->start + offset;
+    if (p->with_tensors) t->data = p->file->map.data + s->start + offset; /* bounded: the tensor ends in the file */
     return SLUICE_OK;
 }
 
@@ -568,12 +569,13 @@ static sluice_status check_places(struct parse *p, const struct section *s)
 static sluice_status build(struct parse *p, struct section *s)
 {
     struct tensor_file *file = p->file;
-    file->strings = memory_alloc((size_t)p->text_bytes);
-    file->starts = memory_calloc((size_t)p->n_starts, sizeof *file->starts);
-    file->values = memory_calloc((size_t)p->n_values, sizeof *file->values);
-    file->by_key = memory_calloc((size_t)p->n_values, sizeof *file->by_key);
-    file->tensors = memory_calloc((size_t)p->n_tensors, sizeof *file->tensors);
-    s->places = memory_calloc((size_t)p->n_tensors, sizeof *s->places);
+    size_t n_values = (size_t)p->n_values, n_tensors = (size_t)p->n_tensors; /* bounded: by check_count */
+    file->strings = memory_alloc(p->text_bytes);
+    file->starts = memory_calloc(p->n_starts, sizeof *file->starts);
+    file->values = memory_calloc(n_values, sizeof *file->values);
+    file->by_key = memory_calloc(n_values, sizeof *file->by_key);
+    file->tensors = memory_calloc(n_tensors, sizeof *file->tensors);
+    s->places = memory_calloc(n_tensors, sizeof *s->places);
     if (!file->strings || !file->starts || !file->values || !file->by_key || !file->tensors || !s->places)
         return fail_memory(p->f, file->name);
     p->text = file->strings;
@@ -613,9 +615,9 @@ const struct gguf_value *gguf_find(const struct tensor_file *file, const char *k
     return NULL;
 }
 
-static struct meta string_meta(const char *text, uint64_t n)
+static struct meta string_meta(const char *text, size_t n)
 {
-    return (struct meta){.kind = META_STRING, .string = text, .n = (size_t)n, .type = gguf_types[GGUF_STRING].name};
+    return (struct meta){.kind = META_STRING, .string = text, .n = n, .type = gguf_types[GGUF_STRING].name};
 }
 
 /* One number; `type` has a fixed size. */
@@ -631,7 +633,7 @@ static struct meta number_meta(enum gguf_type type, const unsigned char *at)
         return m;
     case GGUF_FLOAT32:
         m.kind = META_FLOAT;
-        memcpy(&f32, &(uint32_t){(uint32_t)bits}, sizeof f32);
+        memcpy(&f32, &(uint32_t){(uint32_t)bits}, sizeof f32); /* bounded: loaded from 4 bytes */
         m.number = (double)f32;
         return m;
     case GGUF_FLOAT64:
@@ -640,7 +642,7 @@ static struct meta number_meta(enum gguf_type type, const unsigned char *at)
         return m;
     case GGUF_INT8: m.integer = (int8_t)bits; break;
     case GGUF_INT16: m.integer = (int16_t)bits; break;
-    case GGUF_INT32: m.integer = (int32_t)bits; break;
+    case GGUF_INT32: m.integer = (int32_t)bits; break; /* bounded: loaded from 4 bytes */
     case GGUF_INT64: m.integer = (int64_t)bits; break;
     default: /* unsigned */
         m.integer = bits > INT64_MAX ? INT64_MAX : (int64_t)bits;
@@ -656,7 +658,7 @@ struct meta gguf_meta(const struct gguf_value *v)
     struct meta m = {.kind = META_ABSENT};
     if (!v) return m;
     if (v->type == GGUF_ARRAY)
-        m = (struct meta){.kind = META_ARRAY, .n = (size_t)v->n, .type = gguf_types[v->element].array_name};
+        m = (struct meta){.kind = META_ARRAY, .n = v->n, .type = gguf_types[v->element].array_name};
     else if (v->type == GGUF_STRING)
         m = string_meta(v->text, v->n);
     else
@@ -670,5 +672,5 @@ struct meta gguf_element(struct meta array, size_t i)
     const struct gguf_value *v = array.node;
     if (array.kind != META_ARRAY || i >= array.n) return gguf_meta(NULL);
     if (v->element == GGUF_STRING) return string_meta(v->text + v->starts[i], v->starts[i + 1] - v->starts[i] - 1);
-    return number_meta(v->element, v->elements + i * gguf_types[v->element].bytes);
+    return number_meta(v->element, v->elements + i * gguf_types[v->element].bytes); /* bounded: i < n, which fit */
 }

@@ -41,8 +41,8 @@ static struct part_name parse_name(const char *name)
     size_t n = strlen(name);
     struct part_name p = {.stem_n = n, .no = 1, .count = 1};
     if (n < PATTERN_BYTES || !looks_like(name + n - PATTERN_BYTES, pattern)) return p;
-    unsigned no = (unsigned)strtoul(name + n - PATTERN_BYTES + NO_AT, NULL, 10);
-    unsigned count = (unsigned)strtoul(name + n - PATTERN_BYTES + COUNT_AT, NULL, 10);
+    unsigned no = (unsigned)strtoul(name + n - PATTERN_BYTES + NO_AT, NULL, 10);       /* bounded: five digits */
+    unsigned count = (unsigned)strtoul(name + n - PATTERN_BYTES + COUNT_AT, NULL, 10); /* bounded: five digits */
     if (no < 1 || no > count) return p;
     return (struct part_name){.stem_n = n - PATTERN_BYTES, .no = no, .count = count, .numbered = true};
 }
@@ -51,7 +51,8 @@ static struct part_name parse_name(const char *name)
 static void name_part(char out[NAME_MAX + 1], const char *name, const struct part_name *p, unsigned no)
 {
     if (p->numbered)
-        snprintf(out, NAME_MAX + 1, "%.*s-%05u-of-%05u.gguf", (int)p->stem_n, name, no, p->count);
+        snprintf(out, NAME_MAX + 1, "%.*s-%05u-of-%05u.gguf", (int)p->stem_n, /* bounded: at most NAME_MAX */
+                 name, no, p->count);
     else
         snprintf(out, NAME_MAX + 1, "%s", name);
 }
@@ -82,16 +83,15 @@ static sluice_status check_part(const struct tensor_file *file, const char *name
     if (*count == 0) *count = 1; /* not split; parts that were merged say 0 */
     if (!status) status = read_key(file, "split.no", 0, 0, *count - 1, &no, f);
     if (status) return status;
-    if (!p.numbered && *count > 1)
+    const long long part = no + 1, parts = *count; /* bounded: at most ARCHIVE_MAX_SHARDS */
+    if (!p.numbered && parts > 1)
         return fail(f, SLUICE_FORMAT,
                     "%s: split: part %lld of %lld must have a name that ends in -%05lld-of-%05lld.gguf", file->name,
-                    (long long)no + 1, (long long)*count, (long long)no + 1, (long long)*count);
-    if (p.count != *count)
-        return fail(f, SLUICE_FORMAT, "%s: split: file name says %u parts, key says %lld", file->name, p.count,
-                    (long long)*count);
-    if (p.no != no + 1)
-        return fail(f, SLUICE_FORMAT, "%s: split: file name says part %u, key says part %lld", file->name, p.no,
-                    (long long)no + 1);
+                    part, parts, part, parts);
+    if (p.count != parts)
+        return fail(f, SLUICE_FORMAT, "%s: split: file name says %u parts, key says %lld", file->name, p.count, parts);
+    if (p.no != part)
+        return fail(f, SLUICE_FORMAT, "%s: split: file name says part %u, key says part %lld", file->name, p.no, part);
     return SLUICE_OK;
 }
 
@@ -128,7 +128,7 @@ static sluice_status read_later_part(struct archive *a, size_t i, const struct f
     struct file_map map;
     bool absent;
     int64_t count;
-    name_part(name, first, &p, (unsigned)i + 1);
+    name_part(name, first, &p, (unsigned)i + 1); /* bounded: at most ARCHIVE_MAX_SHARDS parts */
     sluice_status status = file_map_in(&map, root, name, UINT64_MAX, &absent, f);
     if (status) return status;
     if (absent)
@@ -207,7 +207,7 @@ sluice_status gguf_open(struct archive *a, const struct file_root *root, const c
         return fail(f, SLUICE_ARGUMENT, "%s: split: open the first part (%s)", a->files[0].name,
                     escape_text(shown, sizeof shown, first, strlen(first)));
     }
-    if (count > 1 && tensors) status = make_room(a, (size_t)count, f);
+    if (count > 1 && tensors) status = make_room(a, (size_t)count, f); /* bounded: at most ARCHIVE_MAX_SHARDS */
     for (size_t i = 1; !status && i < a->n_files; i++) status = read_later_part(a, i, root, name, f);
     if (!status) status = archive_join(a, f);
     if (!status && tensors) status = check_joined(a, f);

@@ -121,7 +121,7 @@ static bool reserve(struct gguf_writer *w, void **list, size_t n, size_t *capaci
 {
     if (n < *capacity) return true;
     size_t wanted = *capacity ? *capacity * 2 : 64;
-    void *grown = memory_realloc(*list, wanted * size);
+    void *grown = memory_realloc(*list, wanted * size); /* bounded: at most twice what lies in memory, or 64 */
     if (!grown) {
         refuse_memory(w);
         return false;
@@ -132,7 +132,7 @@ static bool reserve(struct gguf_writer *w, void **list, size_t n, size_t *capaci
 }
 
 /* Room for the encoded value of a key; NULL after a failure. */
-static unsigned char *add_pair(struct gguf_writer *w, const char *key, enum gguf_type type, uint64_t n)
+static unsigned char *add_pair(struct gguf_writer *w, const char *key, enum gguf_type type, size_t n)
 {
     size_t key_n = strlen(key);
     if (!may_add(w, "key", key)) return NULL;
@@ -142,7 +142,7 @@ static unsigned char *add_pair(struct gguf_writer *w, const char *key, enum gguf
     }
     if (!reserve(w, (void **)&w->pairs, w->n_pairs, &w->pairs_capacity, sizeof *w->pairs)) return NULL;
     struct pair *p = &w->pairs[w->n_pairs];
-    *p = (struct pair){.key = memory_strndup(key, key_n), .type = type, .encoded = memory_alloc((size_t)n), .n = n};
+    *p = (struct pair){.key = memory_strndup(key, key_n), .type = type, .encoded = memory_alloc(n), .n = n};
     w->n_pairs++;
     if (p->key && p->encoded) return p->encoded;
     refuse_memory(w);
@@ -157,8 +157,7 @@ static void add_number(struct gguf_writer *w, const char *key, enum gguf_type ty
 }
 
 /* Room for `bytes` of elements. */
-static unsigned char *add_array(struct gguf_writer *w, const char *key, enum gguf_type element, size_t n,
-                                uint64_t bytes)
+static unsigned char *add_array(struct gguf_writer *w, const char *key, enum gguf_type element, size_t n, size_t bytes)
 {
     if (n > GGUF_MAX_ELEMENTS) {
         refuse(w, SLUICE_UNSUPPORTED, "key", key, "array count %zu exceeds the limit %d", n, GGUF_MAX_ELEMENTS);
@@ -193,7 +192,7 @@ void gguf_put_f64(struct gguf_writer *w, const char *key, double value)
 
 void gguf_put_string(struct gguf_writer *w, const char *key, const char *value, size_t n)
 {
-    unsigned char *at = string_fits(w, key, n) ? add_pair(w, key, GGUF_STRING, 8 + (uint64_t)n) : NULL;
+    unsigned char *at = string_fits(w, key, n) ? add_pair(w, key, GGUF_STRING, 8 + n) : NULL;
     if (at) store_text(at, value, n);
 }
 
@@ -210,23 +209,23 @@ void gguf_put_bools(struct gguf_writer *w, const char *key, const bool *values, 
 
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, size_t n)
 {
-    unsigned char *at = add_array(w, key, GGUF_INT32, n, (uint64_t)n * 4);
+    unsigned char *at = add_array(w, key, GGUF_INT32, n, n * 4);
     for (size_t i = 0; at && i < n; i++) at = store(at, (uint32_t)values[i], 4);
 }
 
 void gguf_put_f32s(struct gguf_writer *w, const char *key, const float *values, size_t n)
 {
-    unsigned char *at = add_array(w, key, GGUF_FLOAT32, n, (uint64_t)n * 4);
+    unsigned char *at = add_array(w, key, GGUF_FLOAT32, n, n * 4);
     for (size_t i = 0; at && i < n; i++) at = store(at, bits_of(values[i]), 4);
 }
 
 void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *strings, const size_t *lengths,
                       size_t n)
 {
-    uint64_t bytes = 0; /* of strings that lie in memory: the sum fits */
+    size_t bytes = 0; /* of strings that lie in memory: the sum fits */
     for (size_t i = 0; i < n; i++) {
         if (!string_fits(w, key, lengths[i])) return;
-        bytes += 8 + (uint64_t)lengths[i];
+        bytes += 8 + lengths[i];
     }
     unsigned char *at = add_array(w, key, GGUF_STRING, n, bytes);
     for (size_t i = 0; at && i < n; i++) at = store_text(at, strings[i], lengths[i]);
@@ -241,7 +240,7 @@ void gguf_put_meta(struct gguf_writer *w, const char *key, struct meta value)
         return;
     }
     unsigned char *at = add_pair(w, key, v->type, v->encoded_bytes);
-    if (at) memcpy(at, v->encoded, (size_t)v->encoded_bytes);
+    if (at) memcpy(at, v->encoded, v->encoded_bytes);
 }
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
@@ -360,14 +359,15 @@ static sluice_status check_names(struct gguf_writer *w, struct failure *f)
 
 /* Gives every tensor its place. Header and tensors are sums of what lies in memory or was checked: only the total of
  * the tensors can overflow. */
-static sluice_status place_all(struct gguf_writer *w, uint64_t *header_bytes, struct failure *f)
+static sluice_status place_all(struct gguf_writer *w, size_t *header_bytes, struct failure *f)
 {
-    uint64_t header = GGUF_HEADER_BYTES, data = 0;
+    size_t header = GGUF_HEADER_BYTES;
+    uint64_t data = 0;
     for (size_t i = 0; i < w->n_pairs; i++) header += 8 + strlen(w->pairs[i].key) + 4 + w->pairs[i].n;
     bool fits = true;
     for (size_t i = 0; fits && i < w->n_tensors; i++) {
         struct out_tensor *t = &w->tensors[i];
-        header += 8 + strlen(t->name) + 4 + 8 * (uint64_t)t->n_dims + 4 + 8;
+        header += 8 + strlen(t->name) + 4 + 8 * (size_t)t->n_dims + 4 + 8;
         t->offset = data;
         fits = checked_add(&data, data, t->bytes) && checked_align(&data, data, ALIGNMENT);
     }
@@ -467,7 +467,7 @@ static sluice_status write_at(const struct gguf_writer *w, uint64_t at, const vo
         if (done <= 0) return fail_write(w, done < 0 ? errno : ENOSPC, f);
         bytes += done;
         n -= (size_t)done;
-        at += (uint64_t)done;
+        at += (uint64_t)done; /* bounded: the file's length was checked */
     }
     return SLUICE_OK;
 }
@@ -488,7 +488,7 @@ static sluice_status reserve_disk(const struct gguf_writer *w, struct failure *f
 
 sluice_status gguf_begin_data(struct gguf_writer *w, struct failure *f)
 {
-    uint64_t header_bytes = 0;
+    size_t header_bytes = 0;
     if (w->begun && !w->first.status) return fail(f, SLUICE_ARGUMENT, "%s: the data have begun already", w->shown);
     if (w->first.status) return fail_first(w, f);
     sluice_status status = join_pairs(w, f);
@@ -497,10 +497,10 @@ sluice_status gguf_begin_data(struct gguf_writer *w, struct failure *f)
     if (!status) status = reserve_disk(w, f);
     if (status) return status;
 
-    unsigned char *header = memory_alloc((size_t)header_bytes);
+    unsigned char *header = memory_alloc(header_bytes);
     if (!header) return fail_memory(f, w->shown);
     encode_header(w, header);
-    status = write_at(w, 0, header, (size_t)header_bytes, f);
+    status = write_at(w, 0, header, header_bytes, f);
     memory_free(header);
     if (status) return status;
     free_pairs(w);
@@ -520,7 +520,8 @@ sluice_status gguf_write_data(struct gguf_writer *w, size_t tensor, uint64_t off
     if (!checked_add(&end, offset, n) || end > t->bytes)
         return fail(f, SLUICE_ARGUMENT, "%s: tensor \"%s\": %zu bytes at %llu do not fit in its %llu", w->shown,
                     t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
-    sluice_status status = write_at(w, w->data_start + t->offset + offset, data, n, f);
+    uint64_t at = w->data_start + t->offset + offset; /* bounded: place_all compared the end of each with 2^63 */
+    sluice_status status = write_at(w, at, data, n, f);
     if (!status) atomic_fetch_add_explicit(&t->written, n, memory_order_relaxed);
     return status;
 }

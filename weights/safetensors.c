@@ -66,7 +66,7 @@ static sluice_status find_header(struct parse *p)
                     LENGTH_BYTES);
 
     uint64_t length = 0, rest = map->bytes - LENGTH_BYTES;
-    for (int i = LENGTH_BYTES - 1; i >= 0; i--) length = length << 8 | map->data[i];
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--) length = length << 8 | map->data[i]; /* bounded: 8 times */
     if (length > MAX_HEADER_BYTES)
         return fail(p->f, SLUICE_FORMAT, "%s: header: length %llu exceeds the limit %d", file,
                     (unsigned long long)length, MAX_HEADER_BYTES);
@@ -79,8 +79,8 @@ static sluice_status find_header(struct parse *p)
 
     file_map_need(map, LENGTH_BYTES + (size_t)length);
     p->header = (const char *)map->data + LENGTH_BYTES;
-    p->header_n = (size_t)length;
-    p->data = map->data + LENGTH_BYTES + length;
+    p->header_n = (size_t)length; /* bounded: at most the rest of the file */
+    p->data = map->data + LENGTH_BYTES + p->header_n;
     p->data_bytes = rest - length;
     if (p->header[0] != '{')
         return fail(p->f, SLUICE_FORMAT, "%s: header: begins with byte 0x%02x, expected '{'", file,
@@ -261,7 +261,7 @@ static sluice_status place_tensor(struct parse *p, struct tensor_view *t, struct
     if (end > p->data_bytes)
         return tensor_fail(p, t->name, "bytes %llu..%llu lie outside the data section (%llu)", begin, end,
                            (unsigned long long)p->data_bytes);
-    t->data = p->data + at.begin;
+    t->data = p->data + at.begin; /* bounded: its end was compared with data_bytes */
     t->bytes = needed;
     return SLUICE_OK;
 }
@@ -386,7 +386,7 @@ static sluice_status check_places(struct parse *p, const struct tensor_view **or
             escape_text(other, sizeof other, order[i - 1]->name, strlen(order[i - 1]->name));
             return tensor_fail(p, t->name, "overlaps \"%s\"", other);
         }
-        at = begin + t->bytes; /* fits: place_tensor compared it with data_bytes */
+        at = begin + t->bytes; /* bounded: place_tensor compared it with data_bytes */
     }
     if (at != p->data_bytes)
         return fail(p->f, SLUICE_FORMAT, "%s: data: %llu bytes after the last tensor", p->file->name,

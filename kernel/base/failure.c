@@ -1,4 +1,5 @@
 /* Owns the wording side of errors: formatting, prefixing, escaping, and the public names of the status codes. */
+#define FAILURE_IS_DEFINED_HERE
 #include "base/failure.h"
 
 #include <stdarg.h>

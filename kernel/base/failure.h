@@ -33,4 +33,11 @@ sluice_status fail_in(struct failure *f, const char *prefix);
 char *escape_text(char *out, size_t cap, const char *text, size_t n);
 enum { ESCAPED_BYTES = 64 * 4 + 4 };
 
+/* clang's analyzer sees one file at a time; without this it believes that a failure may have the status SLUICE_OK. */
+#if defined __clang_analyzer__ && !defined FAILURE_IS_DEFINED_HERE
+#define fail(f, status, ...)  ((fail)(f, status, __VA_ARGS__), (status))
+#define fail_memory(f, place) ((fail_memory)(f, place), SLUICE_MEMORY)
+#define fail_in(f, prefix)    ((fail_in)(f, prefix), SLUICE_FORMAT)
+#endif
+
 #endif

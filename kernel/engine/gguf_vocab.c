@@ -43,7 +43,7 @@ static sluice_status read_id(const struct reader *r, const char *key, int32_t *o
     if (m.integer < 0 || m.integer > INT32_MAX)
         return fail(r->f, SLUICE_FORMAT, "%s: key \"%s\": found %lld, expected 0..%d", archive_name(r->archive), key,
                     (long long)m.integer, INT32_MAX);
-    *out = (int32_t)m.integer;
+    *out = (int32_t)m.integer; /* bounded: just compared */
     return SLUICE_OK;
 }
 
@@ -97,7 +97,8 @@ static sluice_status read_numbers(const struct reader *r, struct vocab_source *s
         int32_t *types = memory_calloc(array.n, sizeof *types);
         source->types = types;
         if (!types) return fail_memory(r->f, archive_name(r->archive));
-        for (size_t i = 0; i < array.n; i++) types[i] = (int32_t)meta_element(array, i).integer;
+        for (size_t i = 0; i < array.n; i++)
+            types[i] = (int32_t)meta_element(array, i).integer; /* bounded: the array is of int32 */
     }
     if (!s) s = read_array(r, KEY "scores", "array of float32", source->n_tokens, &array);
     if (!s && array.kind == META_ARRAY) {

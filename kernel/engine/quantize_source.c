@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/memory.h"
 #include "engine/engine_internal.h"
 #include "engine/quantize_parts.h"
@@ -120,17 +121,19 @@ static sluice_status list_view(struct source *s, const struct tensor_view *view,
     snprintf(t->name, sizeof t->name, "%s", view->name);
     for (int i = 0; i < view->n_dims; i++) t->shape[i] = view->shape[i];
     if (!dtype_info(view->dtype)->is_weight) return SLUICE_OK;
-    for (int i = 0; i + 1 < view->n_dims; i++) n *= view->shape[i]; /* at most the elements, which the reader counted */
+    for (int i = 0; i + 1 < view->n_dims; i++)
+        if (!checked_mul(&n, n, view->shape[i])) n = UINT64_MAX;
     if (n > INT_MAX || k > INT_MAX)
         return fail(f, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": more than %d rows or columns", view->file, view->name,
                     INT_MAX);
+    const int n_rows = (int)n, n_columns = (int)k; /* bounded: just compared */
     *rows = (struct row_source){
-        .encoding = ROWS_PLAIN, .dtype = view->dtype, .n = (int)n, .k = (int)k, .view = view, .data = view->data};
+        .encoding = ROWS_PLAIN, .dtype = view->dtype, .n = n_rows, .k = n_columns, .view = view, .data = view->data};
     t->raw = NULL;
     t->parts = rows;
     t->n_parts = 1;
-    t->part_rows = (int)n;
-    t->k = (int)k;
+    t->part_rows = n_rows;
+    t->k = n_columns;
     return SLUICE_OK;
 }
 
@@ -145,7 +148,7 @@ static void find_roles(struct source *s)
         t->layer = item->layer;
         if (item->expert < 0) continue;
         if (t->n_dims == 3)
-            t->expert_rows = (int)t->shape[1];
+            t->expert_rows = (int)t->shape[1]; /* bounded: list_view compared the rows of all with INT_MAX */
         else
             t->expert = item->expert;
     }

@@ -100,7 +100,8 @@ static double measure_read(struct team *team, unsigned char *data, size_t bytes)
     struct rounds r = {.data = data, .n_pages = bytes / PAGE};
     team_run(team, touch, &r);
     team_run(team, run_rounds, &r);
-    return (double)(r.n_pages / PIECES * PAGE) / r.fastest;
+    const size_t read = r.n_pages / PIECES * PAGE; /* a whole number of pages for each piece */
+    return (double)read / r.fastest;
 }
 
 static void raise(double *best, double found)

@@ -116,11 +116,12 @@ static sluice_status derive(struct model_config *c, struct failure *f)
     if (c->ff_auto_adjust) {
         int64_t n = 2 * (int64_t)c->intermediate_size / 3;
         if (c->ff_multiplier > 0) n = (int64_t)((double)c->ff_multiplier * (double)n);
-        n = (n + c->ff_multiple_of - 1) / c->ff_multiple_of * c->ff_multiple_of;
+        const int64_t multiple = c->ff_multiple_of;
+        n = (n + multiple - 1) / multiple * multiple; /* bounded: 2^24 times the greatest ff_multiplier */
         if (n < 1 || n > 1 << 24)
             return fail(f, SLUICE_FORMAT, "block_ff_dim: found %lld after adjusting, expected 1..%d", (long long)n,
                         1 << 24);
-        c->intermediate_size = (int)n;
+        c->intermediate_size = (int)n; /* bounded: just compared */
     }
     derive_mixers(c);
     return SLUICE_OK;

@@ -72,7 +72,7 @@ static void derive_router(const struct model_config *c, struct layer_config *lay
     layer->router.scale = c->routed_scale;
     if (c->n_shared_experts == 0) return;
     layer->ffn.shared = SHARED_ADDED;
-    layer->ffn.shared_size = c->n_shared_experts * c->moe_intermediate_size;
+    layer->ffn.shared_size = c->n_shared_experts * c->moe_intermediate_size; /* bounded: 64 * MAX_FFN */
 }
 
 sluice_status derive_mla(struct model_config *c, struct failure *f)

@@ -58,12 +58,13 @@ static const struct tensor_rule *const tensors[] = {tensors_ends,
 static sluice_status find_value_head_dim(struct model_config *c, struct failure *f)
 {
     if (c->linear_inner_size == 0) {
-        c->linear_inner_size = c->linear_value_heads * c->linear_value_head_dim;
+        c->linear_inner_size = c->linear_value_heads * c->linear_value_head_dim; /* bounded: MAX_HEADS * MAX_HEAD_DIM */
         return SLUICE_OK;
     }
     if (c->linear_inner_size % c->linear_value_heads != 0)
-        return fail(f, SLUICE_FORMAT, "ssm.inner_size: found %d, expected a multiple of ssm.time_step_rank %d",
-                    c->linear_inner_size, c->linear_value_heads);
+        return fail(f, SLUICE_FORMAT,
+                    "key \"%s.ssm.inner_size\": found %d, expected a multiple of ssm.time_step_rank %d",
+                    c->arch->gguf_arch, c->linear_inner_size, c->linear_value_heads);
     c->linear_value_head_dim = c->linear_inner_size / c->linear_value_heads;
     return SLUICE_OK;
 }

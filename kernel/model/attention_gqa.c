@@ -298,9 +298,9 @@ static void attend(const struct pass *p, const struct unit *u)
 /* What a block gives to the queries of one kv head: rows of out, then max, then sum, [max_split_rows * group] each. */
 static float *block_result(const struct pass *p, int kv_head, int block)
 {
-    const size_t queries = (size_t)(p->ws->gqa.max_split_rows * p->group);
+    const size_t queries = (size_t)p->ws->gqa.max_split_rows * (size_t)p->group;
     return p->ws->gqa.blocks +
-           ((size_t)kv_head * (size_t)p->ws->gqa.n_blocks + (size_t)block) * queries * (size_t)(p->own.ld + 2);
+           ((size_t)kv_head * (size_t)p->ws->gqa.n_blocks + (size_t)block) * queries * ((size_t)p->own.ld + 2);
 }
 
 static int last_block(const struct pass *p)

@@ -190,6 +190,9 @@ static sluice_status choose_layout(struct binder *b, size_t i, unsigned flags)
     const struct bind_options *o = b->options;
     struct layer *layer = item->layer < 0 ? NULL : &m->layers[item->layer];
     struct weight *w = weight_of(m, layer, item->role);
+    if (!w)
+        return fail(b->failure, SLUICE_UNSUPPORTED, "%s: tensor \"%s\": has no place in the model", rows->view->file,
+                    rows->view->name);
     if (item->expert > 0) {
         job->layout = w->layout;
         job->in_place = job[-1].in_place;
@@ -207,7 +210,7 @@ static sluice_status choose_layout(struct binder *b, size_t i, unsigned flags)
     if (item->expert < 0) return SLUICE_OK;
     struct bank *bank = bank_of(layer, item->role);
     const size_t count = bank_count(b, i);
-    bank->n_matrices = (int)count;
+    bank->n_matrices = (int)count; /* bounded: at most the experts or heads of a layer */
     bank->stride = job->in_place && count > 1 ? file_stride(b, i, count) : weight_bytes(w);
     return SLUICE_OK;
 }
@@ -312,8 +315,9 @@ static void place_jobs(struct binder *b, struct arena *arena)
         *(void **)job->target = job->data;
     }
     if (!b->plan.divisors) return;
-    void *divisors = arena_take(arena, 1, b->plan.divisors->bytes);
-    if (divisors) memcpy(divisors, b->plan.divisors->data, b->plan.divisors->bytes);
+    const size_t bytes = (size_t)b->plan.divisors->bytes; /* bounded: the tensor lies in its file */
+    void *divisors = arena_take(arena, 1, bytes);
+    if (divisors) memcpy(divisors, b->plan.divisors->data, bytes);
     rope->divisors = divisors;
 }
 
@@ -332,6 +336,7 @@ static bool is_active(const struct model *m, const struct planned *item)
     return !is_of_experts(item->role) || item->expert < m->config.layers[item->layer].router.top_k;
 }
 
+/* What is counted lies in files that are mapped, with at most 32 elements or bytes here for one byte there. */
 static void count_sizes(struct binder *b)
 {
     struct model *m = b->model;
@@ -340,12 +345,12 @@ static void count_sizes(struct binder *b)
         const struct job *job = &b->jobs[i];
         const struct row_source *rows = &job->item->rows;
         const uint64_t elements = (uint64_t)rows->n * (uint64_t)rows->k;
-        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job);
-        by_dtype[job->layout ? job->layout->weight : rows->dtype] += job_bytes(job);
-        if (job->item->role == ROLE_K_B) continue; /* the same numbers as K_B_T */
-        m->n_parameters += elements;
-        m->file_bytes += rows_file_bytes(rows);
-        if (is_active(m, job->item)) m->n_active_parameters += elements;
+        *(job->in_place ? &m->mapped_bytes : &m->weight_bytes) += job_bytes(job);    /* bounded: lies in files */
+        by_dtype[job->layout ? job->layout->weight : rows->dtype] += job_bytes(job); /* bounded: the same */
+        if (job->item->role == ROLE_K_B) continue;                                   /* the same numbers as K_B_T */
+        m->n_parameters += elements;                                                 /* bounded: the same */
+        m->file_bytes += rows_file_bytes(rows);                                      /* bounded: the same */
+        if (is_active(m, job->item)) m->n_active_parameters += elements;             /* bounded: the same */
     }
     for (int t = 0; t < N_DTYPES; t++)
         if (by_dtype[t] > by_dtype[m->main_dtype]) m->main_dtype = (enum dtype)t;

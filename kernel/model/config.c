@@ -64,7 +64,7 @@ static void list_known(char *out, size_t cap)
     for (int i = 0; arch_list[i]; i++)
         for (const char *p = arch_list[i]->hf_architecture; *p && n < MAX_KNOWN;) {
             const size_t length = strcspn(p, "|");
-            snprintf(names[n++].text, sizeof names->text, "%.*s", (int)length, p);
+            snprintf(names[n++].text, sizeof names->text, "%.*s", (int)length, p); /* bounded: a name of ours */
             p += length + (p[length] == '|');
         }
     qsort(names, n, sizeof *names, compare_names);

@@ -30,7 +30,7 @@ static sluice_status check_latent_heads(struct model_config *c, const struct key
                     "most %d",
                     s->file, config_key_place(s, names->n_rot, place), c->qk_rope_head_dim, c->qk_nope_head_dim,
                     c->v_head_dim, (int)MAX_HEAD_DIM);
-    c->head_dim = (int)head;
+    c->head_dim = (int)head; /* bounded: at most MAX_HEAD_DIM */
     return SLUICE_OK;
 }
 
@@ -76,10 +76,10 @@ static sluice_status check_experts(const struct model_config *c, const struct ke
     if (c->topk_group < 1 || c->topk_group > c->n_group)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected 1..%d groups", s->file,
                     config_key_place(s, names->topk_group, place), c->topk_group, c->n_group);
-    if (c->top_k > c->topk_group * (c->n_experts / c->n_group))
+    const int in_groups = c->topk_group * (c->n_experts / c->n_group); /* bounded: at most n_experts */
+    if (c->top_k > in_groups)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %d, expected at most the %d experts of %d groups", s->file,
-                    config_key_place(s, top_k, place), c->top_k, c->topk_group * (c->n_experts / c->n_group),
-                    c->topk_group);
+                    config_key_place(s, top_k, place), c->top_k, in_groups, c->topk_group);
     return SLUICE_OK;
 }
 

@@ -13,7 +13,8 @@
 static const char *full_key(char out[KEY_PLACE_BYTES], const struct model_config *c, const char *name)
 {
     const char *prefix = strncmp(name, "sluice.", 7) == 0 ? "" : c->arch->gguf_arch;
-    snprintf(out, KEY_PLACE_BYTES, "%s%s%.*s", prefix, *prefix ? "." : "", (int)strcspn(name, "|"), name);
+    snprintf(out, KEY_PLACE_BYTES, "%s%s%.*s", prefix, *prefix ? "." : "", (int)strcspn(name, "|"), /* bounded: ours */
+             name);
     return out;
 }
 
@@ -165,7 +166,8 @@ static void put_yarn(struct gguf_writer *w, const struct model_config *c)
 {
     const struct rope_config *r = &c->rope[0];
     char key[KEY_PLACE_BYTES];
-    put_number(w, c, "rope.scaling.original_context_length", (int)lround(r->original_context));
+    const int original = (int)lround(r->original_context); /* bounded: at most MAX_CONTEXT */
+    put_number(w, c, "rope.scaling.original_context_length", original);
     gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_beta_fast"), (float)r->beta_fast);
     gguf_put_f32(w, full_key(key, c, "rope.scaling.yarn_beta_slow"), (float)r->beta_slow);
 }
@@ -357,7 +359,7 @@ static void add_own_keys(char *list, size_t cap, const struct model_config *c)
     char word[32];
     for (const struct key_rule *rule = c->arch->gguf_keys; rule->name; rule++) {
         if (strncmp(rule->name, "sluice.", 7) != 0 || !has_key(c, rule)) continue;
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(rule->name + 7, "|"), rule->name + 7);
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(rule->name + 7, "|"), rule->name + 7); /* bounded: ours */
         add_words(list, cap, word);
     }
 }
@@ -381,7 +383,7 @@ struct config_peer_limits config_peer_limits(const struct model_config *c)
         window |= mixer->window > 0;
         clip |= mixer->clip_qkv > 0;
         bias |= mixer->qkv_bias || mixer->output_bias;
-        wide |= mixer->n_heads * mixer->head_dim != c->hidden_size;
+        wide |= mixer->n_heads * mixer->head_dim != c->hidden_size; /* bounded: MAX_HEADS * MAX_HEAD_DIM */
         uneven |= mixer->kind == MIX_DELTA && mixer->head_dim != mixer->v_head_dim;
         n_dense += !ffn_has_experts(&c->layers[l].ffn);
         const struct router *router = &c->layers[l].router; /* they rank groups by the two best scores, added */

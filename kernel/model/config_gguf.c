@@ -416,7 +416,7 @@ static sluice_status find_vocab_size(struct model_config *c, const struct key_so
     if (tokens.kind != META_ARRAY || tokens.n < 1 || tokens.n > MAX_VOCAB)
         return fail(f, SLUICE_FORMAT, "%s: %s: found %zu tokens, expected 1..%d", s->file, place,
                     tokens.kind == META_ARRAY ? tokens.n : 0, (int)MAX_VOCAB);
-    c->vocab_size = (int)tokens.n;
+    c->vocab_size = (int)tokens.n; /* bounded: at most MAX_VOCAB */
     return SLUICE_OK;
 }
 

@@ -69,7 +69,7 @@ sluice_status config_int(const char *file, const char *place, struct meta value,
         return fail(f, SLUICE_FORMAT, "%s: %s: found %.1f, expected %s", file, place, value.number, expected);
     if (value.kind != META_INT || (double)value.integer < min || (double)value.integer > max)
         return config_wrong_value(f, file, place, value, expected);
-    *out = (int)value.integer;
+    *out = (int)value.integer; /* bounded: min and max are numbers of an int */
     return SLUICE_OK;
 }
 
@@ -98,12 +98,12 @@ struct meta config_find_spelling(const struct key_source *s, const char *spellin
     const char *p = spellings;
     while (*p) {
         size_t n = strcspn(p, "|");
-        snprintf(name, name_cap, "%.*s", (int)n, p);
+        snprintf(name, name_cap, "%.*s", (int)n, p); /* bounded: spellings are ours */
         value = config_key_value(s, name);
         if (value.kind != META_ABSENT && (null_counts || value.kind != META_NULL)) return value;
         p += n + (p[n] == '|');
     }
-    snprintf(name, name_cap, "%.*s", (int)strcspn(spellings, "|"), spellings);
+    snprintf(name, name_cap, "%.*s", (int)strcspn(spellings, "|"), spellings); /* bounded: ours */
     return (struct meta){.kind = META_ABSENT};
 }
 
@@ -141,7 +141,8 @@ static void list_words(const char *words, char *out, size_t cap)
     for (int i = 0; i <= last && used < cap; i++) {
         const char *word = config_word(words, i, &n);
         const char *before = used == 0 ? "" : i == last ? " or " : ", ";
-        if (word) used += (size_t)snprintf(out + used, cap - used, "%s\"%.*s\"", before, (int)n, word);
+        const int shown = (int)n; /* bounded: words are ours */
+        if (word) used += (size_t)snprintf(out + used, cap - used, "%s\"%.*s\"", before, shown, word);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/memory.h"
 #include "model/config_parts.h"
 
@@ -37,22 +38,24 @@ struct planner {
 
 /* ---- what a rule asks for ---------------------------------------------------------------------------------------- */
 
+/* No product overflows: config_check.c compared heads and their widths with MAX_HEADS and MAX_HEAD_DIM, 2^10 both. */
 static int size_of(const struct model_config *c, const struct layer_config *layer, enum tensor_size size)
 {
     const struct mixer *m = &layer->mixer;
     const int n_rot = c->rope[m->rope].n_rot;
-    const int keys = m->n_key_heads * m->head_dim, values = m->n_value_heads * m->v_head_dim;
+    const int keys = m->n_key_heads * m->head_dim;       /* bounded: heads */
+    const int values = m->n_value_heads * m->v_head_dim; /* bounded: heads */
     switch (size) {
     case SIZE_NONE:
     case SIZE_ONE: return 1;
     case SIZE_HIDDEN: return c->hidden_size;
     case SIZE_VOCAB: return c->vocab_size;
-    case SIZE_Q: return m->n_heads * m->head_dim * (m->output_gate ? 2 : 1);
+    case SIZE_Q: return m->n_heads * m->head_dim * (m->output_gate ? 2 : 1); /* bounded: heads */
     case SIZE_Q_IN: return m->q_lora_rank > 0 ? m->q_lora_rank : c->hidden_size;
-    case SIZE_KV: return m->n_kv_heads * m->head_dim;
+    case SIZE_KV: return m->n_kv_heads * m->head_dim; /* bounded: heads */
     case SIZE_MIXED:
         if (m->kind == MIX_CONV) return c->hidden_size;
-        return m->kind == MIX_DELTA ? values : m->n_heads * m->v_head_dim;
+        return m->kind == MIX_DELTA ? values : m->n_heads * m->v_head_dim; /* bounded: heads */
     case SIZE_HEAD: return m->head_dim;
     case SIZE_HEADS: return m->n_heads;
     case SIZE_Q_LORA: return m->q_lora_rank;
@@ -375,9 +378,9 @@ static struct row_order strided(int unit, int part, int skip)
 /* Heads of `part` rows after `skip` others: grouped by key head in the file, tiled in the model. */
 static struct row_order tiled(const struct mixer *m, int skip, int part)
 {
-    const int per_key_head = m->n_value_heads / m->n_key_heads;
+    const int per_key_head = m->n_value_heads / m->n_key_heads, unit = per_key_head * part; /* bounded: heads */
     return (struct row_order){
-        .kind = ORDER_TILED, .unit = per_key_head * part, .part = part, .skip = skip, .n_groups = m->n_key_heads};
+        .kind = ORDER_TILED, .unit = unit, .part = part, .skip = skip, .n_groups = m->n_key_heads};
 }
 
 /* Of each `head` rows the last n_rot rotate. */
@@ -426,7 +429,7 @@ static struct placement place_keys_values(enum tensor_transform transform, const
     const bool transposed = transform == HEAD_KEYS_TRANSPOSED;
     const int distance = nope + m->v_head_dim;
     return (struct placement){
-        .rows = m->n_heads * distance,
+        .rows = m->n_heads * distance, /* bounded: heads */
         .columns = transposed ? n : k,
         .count = m->n_heads,
         .first = transform == HEAD_VALUES ? nope : 0,
@@ -438,9 +441,9 @@ static struct placement place_keys_values(enum tensor_transform transform, const
 /* Per key head a group of rows: its query, its key, its value heads, their z. */
 static struct placement place_grouped(enum tensor_transform transform, const struct mixer *m, int k)
 {
-    const int values = m->n_value_heads / m->n_key_heads * m->v_head_dim; /* rows per key head */
+    const int values = m->n_value_heads / m->n_key_heads * m->v_head_dim; /* rows per key head. bounded: heads */
     const int keys = 2 * m->head_dim, group = keys + 2 * values;
-    struct placement at = {.rows = m->n_key_heads * group, .columns = k};
+    struct placement at = {.rows = m->n_key_heads * group, .columns = k}; /* bounded: heads */
     if (transform == GROUPED_QKV)
         at.order = (struct row_order){ORDER_GROUPED, group, values, m->head_dim, m->n_key_heads};
     else
@@ -464,7 +467,7 @@ static struct placement place(const struct planner *p, const struct tensor_rule 
     case NEGATIVE_EXP: at.value = VALUE_NEGATIVE_EXP; break;
     case TILED_ROWS: at.order = tiled(m, 0, n / m->n_value_heads); break;
     case TILED_CONV:
-    case TILED_QKV: at.order = tiled(m, 2 * m->n_key_heads * m->head_dim, m->v_head_dim); break;
+    case TILED_QKV: at.order = tiled(m, 2 * m->n_key_heads * m->head_dim, m->v_head_dim); break; /* bounded: heads */
     case TILED_COLUMNS: at.columns_order = tiled(m, 0, m->v_head_dim); break;
     case SLICE_EXPERTS:
     case SLICE_FIRST_HALF:
@@ -497,7 +500,8 @@ static sluice_status check_vector(struct planner *p, const struct tensor_rule *r
     shape[n_dims++] = (uint64_t)at->rows;
     if (rule->role == ROLE_CONV && view->n_dims == 3) shape[n_dims++] = 1;
     if (rule->k != SIZE_NONE) shape[n_dims++] = (uint64_t)at->columns;
-    for (int i = 0; i < view->n_dims && n <= (uint64_t)at->rows; i++) n *= view->shape[i];
+    for (int i = 0; i < view->n_dims; i++)
+        if (!checked_mul(&n, n, view->shape[i])) n = UINT64_MAX;
     if (rule->transform != FLAT || n != (uint64_t)at->rows) {
         sluice_status s = check_shape(p, view, shape, n_dims);
         if (s) return s;
@@ -531,8 +535,8 @@ static sluice_status check_found(struct planner *p, const struct tensor_rule *ru
     /* ik_llama.cpp's files have the heads one below the other */
     const bool of_heads = rule->transform == HEADS || rule->transform == HEADS_TRANSPOSED;
     const bool below = of_heads && found->view->n_dims == 2;
-    sluice_status s =
-        check_matrix(p, found, below ? 0 : at->slices, below ? at->slices * at->rows : at->rows, at->columns);
+    const int rows = below ? at->slices * at->rows : at->rows; /* bounded: heads */
+    sluice_status s = check_matrix(p, found, below ? 0 : at->slices, rows, at->columns);
     return s ? s : check_type(p, rule, found->view, at);
 }
 
@@ -550,7 +554,7 @@ static enum dtype type_of(const struct found *found, const struct placement *at)
     }
 }
 
-/* Matrix number i [n, k] of a tensor. */
+/* Matrix number i [n, k] of a tensor, which has the shape that check_found expected: every place lies inside. */
 static struct row_source rows_of(const struct found *found, const struct placement *at, int i, int n, int k)
 {
     struct row_source s = {
@@ -566,22 +570,27 @@ static struct row_source rows_of(const struct found *found, const struct placeme
         .value = at->value,
     };
     const size_t slice = at->slices ? (size_t)i : 0, columns = (size_t)at->columns;
-    const size_t first = (size_t)at->first + (at->slices ? 0 : (size_t)i * (size_t)at->distance);
-    const size_t row = slice * (size_t)at->rows + first;
+    const size_t down_to = at->slices ? 0 : (size_t)i * (size_t)at->distance; /* bounded: heads */
+    const size_t first = (size_t)at->first + down_to;
+    const size_t row = slice * (size_t)at->rows + first; /* bounded: a row of the tensor */
     switch (found->encoding) {
     case ROWS_FP8_BLOCKS: {
         const size_t down = ((size_t)at->rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE;
-        s.data = found->view->data + row * columns;
+        const size_t tile = (slice * down + first / TILE) * across; /* bounded: a tile of the scales */
+        s.data = found->view->data + row * columns;                 /* bounded: a byte of the tensor */
         s.scale_data = found->scales->data +
-                       (slice * down + first / TILE) * across * dtype_info(found->scales->dtype)->bytes_per_block;
+                       tile * dtype_info(found->scales->dtype)->bytes_per_block; /* bounded: a byte of the scales */
         s.tile_row = (int)(first % TILE);
         break;
     }
     case ROWS_MXFP4_PAIRS:
-        s.data = found->view->data + row * (columns / 2);
-        s.scale_data = found->scales->data + row * (columns / MX_BLOCK);
+        s.data = found->view->data + row * (columns / 2);                /* bounded: a byte of the tensor */
+        s.scale_data = found->scales->data + row * (columns / MX_BLOCK); /* bounded: a byte of the scales */
         break;
-    default: s.data = found->view->data + row * blocks_bytes(found->view->dtype, columns); break;
+    default: {
+        const size_t row_bytes = blocks_bytes(found->view->dtype, columns);
+        s.data = found->view->data + row * row_bytes; /* bounded: a byte of the tensor */
+    }
     }
     return s;
 }
@@ -744,7 +753,7 @@ static int layer_of(const char *name)
         const char *number = name + strlen(prefixes[i]);
         if (!begins(name, prefixes[i]) || *number < '0' || *number > '9') continue;
         const unsigned long layer = strtoul(number, NULL, 10);
-        return layer < INT_MAX ? (int)layer : INT_MAX;
+        return layer < INT_MAX ? (int)layer : INT_MAX; /* bounded: just compared */
     }
     return -1;
 }

@@ -177,7 +177,8 @@ ENCODE_INLINE void choose_lines(const struct offset_groups *f, const struct enco
         float least = INFINITY;
         c->s[g] = c->m[g] = 0.0f;
         for (int i = 0; i < 9; i++) {
-            float s = s0 + (float)(i % 3 - 1), m = m0 + (float)(i / 3 - 1);
+            const int right = i % 3 - 1, down = i / 3 - 1; /* the nine neighbours */
+            float s = s0 + (float)right, m = m0 + (float)down;
             if (s < 0.0f || s > f->high || m < 0.0f || m > f->high) continue;
             float error = encode_error(&f->codes.grid, x, w, f->n, d * s, -(dmin * m));
             if (error < least) least = error, c->s[g] = s, c->m[g] = m;

@@ -50,7 +50,7 @@ static sluice_status read_added(struct vocab *v, const json_t *token, json_int_t
     unsigned flags;
     sluice_status status = json_get_text(token, "content", &text, &n, f);
     if (!status) status = read_flags(token, &flags, f);
-    return status ? status : declare(v, text, n, (int32_t)id, flags, f);
+    return status ? status : declare(v, text, n, (int32_t)id, flags, f); /* bounded: reserve_id has seen it */
 }
 
 /* Makes room for `id`; only ids near the number of tokens, so that a few numbers cannot ask for gigabytes. `highest` is
@@ -173,7 +173,7 @@ static sluice_status add_to_set(struct work *w, struct vocab *v, int32_t id, str
         if (status) return work_token_fail(w, status, "added token with id ", id, ": normalizer");
         if (scratch->n == 0 || scratch->n > 16u * token->n_text + 64 || scratch->n > UINT16_MAX)
             return fail(w->f, SLUICE_FORMAT, "added token with id %d: %zu bytes after normalization", id, scratch->n);
-        item.n_pattern = (uint32_t)scratch->n;
+        item.n_pattern = (uint32_t)scratch->n; /* bounded: at most UINT16_MAX */
         if ((status = pool_append(v, scratch->data, scratch->n, &item.pattern, w->f))) return status;
         token->bytes = item.pattern; /* the reference decodes such a token to its normalized form */
         token->n_bytes = (uint16_t)scratch->n;

@@ -49,7 +49,7 @@ static sluice_status add_symbol(struct work *w, int32_t id)
 {
     sluice_status status = work_reserve(w, &w->symbols, &w->cap_symbols, w->n_symbols + 1, sizeof *w->symbols);
     if (status) return status;
-    int32_t at = (int32_t)w->n_symbols++;
+    int32_t at = (int32_t)w->n_symbols++; /* bounded: text_limit is at most INT32_MAX */
     w->symbols[at] = (struct symbol){.id = id, .prev = at - 1, .next = -1};
     if (at > 0) w->symbols[at - 1].next = at;
     return SLUICE_OK;
@@ -64,8 +64,8 @@ static sluice_status add_characters(struct work *w, size_t n)
         bytes = utf8_read(w->word + i, &c);
         sluice_status status = add_symbol(w, token_find_model(w->vocab, w->word + i, bytes));
         if (status) return status;
-        w->symbols[w->n_symbols - 1].start = (uint32_t)i;
-        w->symbols[w->n_symbols - 1].n = (uint32_t)bytes;
+        w->symbols[w->n_symbols - 1].start = (uint32_t)i; /* bounded: by text_limit */
+        w->symbols[w->n_symbols - 1].n = (uint32_t)bytes; /* bounded: at most 4 */
     }
     return SLUICE_OK;
 }

@@ -58,7 +58,7 @@ sluice_status work_reserve(struct work *w, void *array_pointer, size_t *cap, siz
     memcpy(&old, array_pointer, sizeof old);
     size_t grown = *cap ? 2 * *cap : 64;
     if (grown < need) grown = need;
-    void *block = memory_realloc(old, grown * size);
+    void *block = memory_realloc(old, grown * size); /* bounded: at most twice what lies in memory, or what it needs */
     if (!block) return fail_memory(w->f, NULL);
     memcpy(array_pointer, &block, sizeof block);
     *cap = grown;

@@ -21,7 +21,7 @@ static sluice_status read_id(const char *text, size_t n, const json_t *value, in
     if (number < 0 || number >= MAX_TOKENS)
         return fail(f, SLUICE_FORMAT, "token \"%s\": id %lld is outside 0..%d",
                     escape_text(shown, sizeof shown, text, n), (long long)number, MAX_TOKENS - 1);
-    *id = (int32_t)number;
+    *id = (int32_t)number; /* bounded: compared with MAX_TOKENS */
     return SLUICE_OK;
 }
 
@@ -45,7 +45,7 @@ static sluice_status load_vocab(struct vocab *v, json_t *vocab, struct failure *
     if ((status = tokens_reserve(v, (size_t)highest + 1, f))) return status;
     json_object_foreach(vocab, text, value)
     {
-        id = (int32_t)json_integer_value(value);
+        id = (int32_t)json_integer_value(value); /* bounded: read_id has seen it */
         if ((status = token_add(v, id, text, strlen(text), TOKEN_MODEL, f))) return status;
     }
     return SLUICE_OK;
@@ -96,7 +96,8 @@ sluice_status merge_add(struct vocab *v, size_t rank, const char *const side[2],
                     escape_text(shown, sizeof shown, joined, n[0] + n[1]));
     struct merge *slot = merge_slot(v, ids[0], ids[1]);
     if (slot->left >= 0) return fail(f, SLUICE_FORMAT, "merge %zu repeats merge %u", rank, slot->rank);
-    *slot = (struct merge){.left = ids[0], .right = ids[1], .id = id, .rank = (uint32_t)rank};
+    const uint32_t small = (uint32_t)rank; /* bounded: at most MAX_MERGES */
+    *slot = (struct merge){.left = ids[0], .right = ids[1], .id = id, .rank = small};
     return SLUICE_OK;
 }
 

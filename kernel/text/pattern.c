@@ -170,7 +170,7 @@ static sluice_status search(const struct pattern *p, struct matcher *m, const ch
         return SLUICE_OK;
     }
     if (!matcher_ready(m)) return fail_memory(f, NULL);
-    pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4));
+    pcre2_set_heap_limit(m->context, (uint32_t)(MATCH_HEAP_KIB + n / 4)); /* bounded: texts have at most 2^31 bytes */
     int count = run_from(p, m, text, n, from);
     *found = count >= 0;
     if (count == PCRE2_ERROR_NOMATCH) return SLUICE_OK;

@@ -71,16 +71,15 @@ static sluice_status put_property(struct translation *t, char kind, bool in_clas
         if (strlen(properties[i]) == end - name && memcmp(properties[i], t->in + name, end - name) == 0) script = false;
     t->at = end + 1;
     size_t bytes = end - name;
+    const int shown = (int)bytes; /* bounded: at most 32 */
     bool symbols = (bytes == 1 && t->in[name] == 'S') || (bytes == 2 && memcmp(t->in + name, "So", 2) == 0);
     char text[128];
     if (symbols && !negated && (kind == 'p' || !in_class)) {
         const char *open = in_class ? "" : kind == 'p' ? "[" : "[^";
-        snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, (int)bytes, t->in + name,
-                 in_class ? "" : "]");
+        snprintf(text, sizeof text, "%s\\p{%.*s}" NEW_SYMBOLS "%s", open, shown, t->in + name, in_class ? "" : "]");
         return put_text(t, text);
     }
-    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "", (int)bytes,
-             t->in + name);
+    snprintf(text, sizeof text, "\\%c{%s%s%.*s}", kind, negated ? "^" : "", script ? "sc:" : "", shown, t->in + name);
     return put_text(t, text);
 }
 

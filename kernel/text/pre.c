@@ -284,7 +284,7 @@ static size_t read_char(const char *text, size_t n, int32_t *c)
     if ((!braces && text[1] != 'u') || end > n) return utf8_read(text, c);
     *c = 0;
     for (const char *digit; at < end && (digit = strchr(hex, text[at] | 32)) && *digit; at++)
-        *c = (int32_t)((uint32_t)*c << 4 | (uint32_t)(digit - hex));
+        *c = (int32_t)((uint32_t)*c << 4 | (uint32_t)(digit - hex)); /* bounded: a digit is less than 16 */
     return braces ? at + 1 : at;
 }
 

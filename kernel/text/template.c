@@ -8,9 +8,9 @@ static sluice_status check_id(const struct vocab *v, const json_t *id, int32_t *
 {
     if (!json_is_integer(id)) return fail(f, SLUICE_FORMAT, "the id must be an integer");
     json_int_t number = json_integer_value(id);
-    if (number < 0 || number >= v->n_tokens || !v->tokens[number].flags)
+    if (number < 0 || number >= v->n_tokens || !v->tokens[number].flags) /* bounded: just compared */
         return fail(f, SLUICE_FORMAT, "id %lld has no token", (long long)number);
-    *out = (int32_t)number;
+    *out = (int32_t)number; /* bounded: less than n_tokens */
     return SLUICE_OK;
 }
 

@@ -8,24 +8,24 @@
 
 static uint64_t hash_text(uint64_t seed, const char *text, size_t n)
 {
-    uint64_t h = seed ^ n * 0x9e3779b97f4a7c15u;
+    uint64_t h = seed ^ n * 0x9e3779b97f4a7c15u; /* wraps: a hash */
     while (n > 0) {
         uint64_t chunk = 0;
         size_t take = n < 8 ? n : 8;
         memcpy(&chunk, text, take);
-        h = (h ^ chunk) * 0xd6e8feb86659fd93u;
+        h = (h ^ chunk) * 0xd6e8feb86659fd93u; /* wraps: a hash */
         h ^= h >> 32;
         text += take;
         n -= take;
     }
-    h *= 0xd6e8feb86659fd93u;
+    h *= 0xd6e8feb86659fd93u; /* wraps: a hash */
     return h ^ h >> 29;
 }
 
 sluice_status pool_append(struct vocab *v, const char *data, size_t n, uint32_t *offset, struct failure *f)
 {
     if (v->pool.n + n > UINT32_MAX) return fail(f, SLUICE_FORMAT, "the token texts exceed 4 GiB");
-    *offset = (uint32_t)v->pool.n;
+    *offset = (uint32_t)v->pool.n; /* bounded: just compared */
     return text_buffer_append(&v->pool, data, n) ? fail_memory(f, NULL) : SLUICE_OK;
 }
 
@@ -66,7 +66,7 @@ sluice_status tokens_reserve(struct vocab *v, size_t n_ids, struct failure *f)
     v->n_slots = n_slots;
     if (v->n_tokens == 0 && getrandom(&v->seed, sizeof v->seed, GRND_NONBLOCK) < 0) v->seed = (uintptr_t)v;
     int32_t n_old = v->n_tokens;
-    v->n_tokens = (int32_t)n_ids;
+    v->n_tokens = (int32_t)n_ids; /* bounded: the callers ask for at most MAX_TOKENS */
     for (int32_t id = 0; id < n_old; id++) {
         const struct token *token = &tokens[id];
         if (token->flags) slots[find_slot(v, v->pool.data + token->text, token->n_text)] = (uint32_t)id + 1;

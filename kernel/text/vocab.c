@@ -117,7 +117,7 @@ size_t vocab_bytes(const struct vocab *v)
 {
     size_t bytes = sizeof *v + v->pool.cap + (size_t)v->n_tokens * sizeof *v->tokens + v->n_slots * sizeof *v->slots +
                    v->n_merge_slots * sizeof *v->merges + (v->ranks ? (size_t)v->n_tokens * sizeof *v->ranks : 0) +
-                   (v->added_raw.n + v->added_normalized.n) * sizeof(struct added);
+                   (v->added_raw.n + v->added_normalized.n) * sizeof(struct added); /* bounded: what lies in memory */
     for (size_t i = 0; i < v->n_normalizers; i++)
         bytes += v->normalizers[i].n_content + pattern_bytes(v->normalizers[i].pattern);
     for (size_t i = 0; i < v->n_pretokenizers; i++) bytes += pattern_bytes(v->pretokenizers[i].pattern);

@@ -60,7 +60,7 @@ static sluice_status add_token(struct vocab *v, const struct vocab_source *s, si
 {
     const char *text = s->tokens[i];
     size_t n = s->token_lengths[i];
-    int32_t id = (int32_t)i;
+    int32_t id = (int32_t)i; /* bounded: add_tokens compared their number with MAX_TOKENS */
     int kind = kind_of(s, i);
     if (kind < KIND_NORMAL || kind > KIND_BYTE)
         return fail(f, SLUICE_FORMAT, "key \"tokenizer.ggml.token_type\": element %zu: unknown kind %d", i, kind);

@@ -95,7 +95,7 @@ sluice_status json_get_size(const json_t *object, const char *key, size_t *out, 
     json_int_t number = json_integer_value(value);
     if (number < 0 || number > MAX_TOKENS)
         return fail(f, SLUICE_FORMAT, "%s: %lld is outside 0..%d", key, (long long)number, MAX_TOKENS);
-    *out = (size_t)number;
+    *out = (size_t)number; /* bounded: at most MAX_TOKENS */
     return SLUICE_OK;
 }
 

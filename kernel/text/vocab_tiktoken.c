@@ -20,7 +20,7 @@ static int digit_of(char c)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *at = memchr(digits, c, 64);
-    return at ? (int)(at - digits) : -1;
+    return at ? (int)(at - digits) : -1; /* bounded: less than 64 */
 }
 
 /* Decodes into `out`, which has room for n bytes; 0: not base64, or nothing. */

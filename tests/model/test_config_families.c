@@ -560,6 +560,12 @@ Test(config_families, linear_attention)
                 FAMILY("Qwen3_5MoeForCausalLM"), {"layer_types", SLIDING_LAYERS});
 }
 
+Test(config_families, an_adjusted_width_has_limits)
+{
+    MALFORMED("block_ff_dim: adjusted to 11184810240, expected 1..16777216", FAMILY("Lfm2ForCausalLM"),
+              {"full_attn_idxs", "[1,3]"}, {"block_ff_dim", "16777216"}, {"block_ffn_dim_multiplier", "1000"});
+}
+
 /* ---- refused by name --------------------------------------------------------------------------------------------- */
 
 Test(config_families, what_is_not_implemented_is_refused_by_name)

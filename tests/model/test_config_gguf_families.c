@@ -128,6 +128,9 @@ Test(config_gguf_families, which_layers_are_linear_attention)
     for (int l = 0; l < 4; l++) cr_expect_eq((int)config.layers[l].mixer.kind, (int)(l % 3 == 0 ? MIX_GQA : MIX_DELTA));
     cr_expect_eq(config.rope[ROPE_GLOBAL].n_rot, 4);
     config_free(&config);
+    MALFORMED("qwen3next", "ssm.inner_size\": found 21, expected a multiple of ssm.time_step_rank 4", EXPERTS,
+              {"@ssm.group_count", "u", "2"}, {"@ssm.time_step_rank", "u", "4"}, {"@ssm.state_size", "u", "6"},
+              {"@ssm.inner_size", "u", "21"}, {"@ssm.conv_kernel", "u", "4"});
     MALFORMED("qwen3next", "ssm.time_step_rank\": 5 value heads are not a multiple of 2 key heads",
               {"@ssm.group_count", "u", "2"}, {"@ssm.time_step_rank", "u", "5"}, {"@ssm.state_size", "u", "6"},
               {"@ssm.inner_size", "u", "20"}, {"@ssm.conv_kernel", "u", "4"}, EXPERTS);

@@ -698,6 +698,9 @@ Test(transforms, strays)
         "model.language_model.layers.3.x.weight",
         "language_model.model.layers.12.x.weight",
         "blk.3.nextn.eh_proj.weight",
+        "blk.4294967295.x.weight", /* no layer number of 32 bits */
+        "blk.4294967296.x.weight",
+        "blk.99999999999999999999999999.x.weight",
         "model.layers.0.self_attn.rotary_emb.inv_freq",
         "model.embed_vision.embedding.weight",
         "language_model.vision_tower.x",

@@ -285,6 +285,135 @@ Test(vocab_hostile, post_processor)
           "tokenizer.json: post_processor 0: the id must be an integer");
 }
 
+/* A Sequence of `more` and then `n` times `step`. */
+static void check_sequence(enum part part, const char *list_key, const char *more, const char *step, size_t n,
+                           const char *expected)
+{
+    size_t cap = strlen(more) + n * (strlen(step) + 2) + 100, at;
+    char *text = malloc(cap);
+    at = (size_t)snprintf(text, cap, "{\"type\": \"Sequence\", \"%s\": [%s", list_key, more);
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, cap - at, "%s%s", at > 0 && text[at - 1] != '[' ? ", " : "", step);
+    snprintf(text + at, cap - at, "]}");
+    check(part, text, expected);
+    free(text);
+}
+
+Test(vocab_hostile, steps_that_do_not_go_together)
+{
+    static const char fuse[] = "{\"type\": \"Fuse\"}";
+    static const char strip[] = "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1}";
+    static const char strip_end[] = "{\"type\": \"Strip\", \"content\": \" \", \"stop\": 1}";
+    static const char replace[] = "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"b\"}";
+    static const char metaspace[] = "{\"type\": \"Metaspace\", \"replacement\": \"_\"}";
+    static const char split[] = "{\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": \"Isolated\"}";
+    check_sequence(DECODER, "decoders", fuse, strip, 2,
+                   "tokenizer.json: decoder 2: after Fuse, only one strip, and only at the start, is supported");
+    check_sequence(DECODER, "decoders", fuse, strip_end, 1,
+                   "tokenizer.json: decoder 1: after Fuse, only one strip, and only at the start, is supported");
+    check_sequence(DECODER, "decoders", fuse, replace, 1,
+                   "tokenizer.json: decoder 1: Replace is not supported after ByteFallback, ByteLevel or Fuse");
+    check_sequence(DECODER, "decoders", "{\"type\": \"ByteFallback\"}", strip, 1,
+                   "tokenizer.json: decoder 1: Strip is not supported after ByteFallback, ByteLevel or Fuse");
+    check_sequence(DECODER, "decoders", replace, metaspace, 1,
+                   "tokenizer.json: decoder 1: Metaspace must be the first step");
+    check_sequence(DECODER, "decoders", "", replace, 33, "tokenizer.json: decoder 32: more than 32 steps");
+    check_sequence(PRE_TOKENIZER, "pretokenizers", "", split, 33,
+                   "tokenizer.json: pre_tokenizer 32: more than 32 steps");
+}
+
+Test(vocab_hostile, values_of_steps)
+{
+    check(DECODER, "{\"type\": \"Metaspace\", \"replacement\": \"\"}",
+          "tokenizer.json: decoder 0: replacement: must be one character");
+    check(DECODER, "{\"type\": \"Metaspace\", \"replacement\": 1}",
+          "tokenizer.json: decoder 0: replacement: must be a string");
+    check(DECODER, "{\"type\": \"Metaspace\", \"replacement\": \"_\", \"add_prefix_space\": \"x\"}",
+          "tokenizer.json: decoder 0: add_prefix_space: must be true or false");
+    check(DECODER, "{\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": 7}",
+          "tokenizer.json: decoder 0: prepend_scheme: must be a string");
+    check(DECODER, "{\"type\": \"Strip\"}", "tokenizer.json: decoder 0: content: must be one character");
+    check(DECODER, "{\"type\": \"Strip\", \"content\": \" \", \"start\": \"x\"}",
+          "tokenizer.json: decoder 0: start: must be an integer");
+    check(DECODER, "{\"type\": \"Strip\", \"content\": \" \", \"stop\": 4194305}",
+          "tokenizer.json: decoder 0: stop: 4194305 is outside 0..4194304");
+    check(DECODER, "{\"type\": \"Replace\", \"pattern\": {\"String\": 7}, \"content\": \"x\"}",
+          "tokenizer.json: decoder 0: String: must be a string");
+    char *long_text = repeat("x", 5000), step[6000];
+    snprintf(step, sizeof step, "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"%s\"}",
+             long_text);
+    check(DECODER, step, "tokenizer.json: decoder 0: content: 5000 bytes exceed 4096");
+    check(NORMALIZER, "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": 1}",
+          "tokenizer.json: normalizer 0: content: must be a string");
+    free(long_text);
+}
+
+#define TEMPLATE(single, special) \
+    "{\"type\": \"TemplateProcessing\", \"single\": " single ", \"special_tokens\": " special "}"
+#define EIGHT "0, 1, 2, 3, 4, 5, 0, 1"
+
+Test(vocab_hostile, templates)
+{
+    static const char seventeen[] =
+        TEMPLATE("[{\"SpecialToken\": {\"id\": \"x\"}}]", "{\"x\": {\"ids\": [" EIGHT ", " EIGHT ", 0]}}");
+    static const char nine[] = TEMPLATE("[{\"SpecialToken\": {\"id\": \"x\"}}, {\"Sequence\": {\"id\": \"A\"}}]",
+                                        "{\"x\": {\"ids\": [" EIGHT ", 0]}}");
+    static const char nine_after[] = TEMPLATE("[{\"Sequence\": {\"id\": \"A\"}}, {\"SpecialToken\": {\"id\": \"x\"}}]",
+                                              "{\"x\": {\"ids\": [" EIGHT ", 0]}}");
+    check(POST_PROCESSOR, seventeen, "tokenizer.json: post_processor 0: more than 16 ids");
+    check_sequence(POST_PROCESSOR, "processors", "", nine, 2, "tokenizer.json: post_processor 1: more than 16 ids");
+    check_sequence(POST_PROCESSOR, "processors", "", nine_after, 2,
+                   "tokenizer.json: post_processor 1: more than 16 ids");
+    check(POST_PROCESSOR, "{\"type\": \"Odd\"}", "tokenizer.json: post_processor 0: type \"Odd\" is not supported");
+    check(POST_PROCESSOR, "{\"type\": \"TemplateProcessing\"}",
+          "tokenizer.json: post_processor 0: single: must be a list");
+    check(POST_PROCESSOR, TEMPLATE("{}", "{}"), "tokenizer.json: post_processor 0: single: must be a list");
+    check(POST_PROCESSOR, TEMPLATE("[]", "{}"), "tokenizer.json: post_processor 0: single: needs sequence A once");
+    check(POST_PROCESSOR, TEMPLATE("[{\"Sequence\": {}}]", "{}"),
+          "tokenizer.json: post_processor 0: single: needs sequence A once");
+    check(POST_PROCESSOR, TEMPLATE("[{\"Sequence\": {\"id\": \"A\"}}, {\"Sequence\": {\"id\": \"A\"}}]", "{}"),
+          "tokenizer.json: post_processor 0: single: needs sequence A once");
+    check(POST_PROCESSOR, TEMPLATE("[{\"SpecialToken\": {\"id\": 7}}]", "{}"),
+          "tokenizer.json: post_processor 0: unknown token \"\"");
+    check(POST_PROCESSOR, TEMPLATE("[{\"SpecialToken\": {\"id\": \"x\"}}]", "{\"x\": {\"ids\": {}}}"),
+          "tokenizer.json: post_processor 0: unknown token \"x\"");
+    check(POST_PROCESSOR, TEMPLATE("[{\"SpecialToken\": {\"id\": \"x\"}}]", "{\"x\": {\"ids\": [-1]}}"),
+          "tokenizer.json: post_processor 0: id -1 has no token");
+    check(POST_PROCESSOR, "{\"type\": \"RobertaProcessing\", \"cls\": [\"a\", 0], \"sep\": [\"b\", \"1\"]}",
+          "tokenizer.json: post_processor 0: the id must be an integer");
+}
+
+/* model_max_length is often 10^30, which is no integer of 64 bits; what is no float of 64 bits either is an error. */
+Test(vocab_hostile, large_numbers)
+{
+    static const char config[] = "{\"model_max_length\": 1000000000000000000000000000000, \"eos_token\": \"<s>\"}";
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    char *text = build(N_PARTS, "");
+    cr_assert_eq(vocab_create(&v, text, strlen(text), config, sizeof config - 1, &f), SLUICE_OK, "%s", f.text);
+    cr_expect_eq(vocab_eos_id(v), 5);
+    vocab_free(&v);
+    check_bytes(text, strlen(text), "{\"model_max_length\": 1e999}",
+                "tokenizer_config.json: line 1: a number is too large");
+    free(text);
+}
+
+/* The one character whose small form is two characters. */
+Test(vocab_hostile, small_letters_may_be_two_characters)
+{
+    static const char text[] =
+        "{\"version\": \"1.0\", \"normalizer\": {\"type\": \"Lowercase\"}, \"model\": {\"type\": "
+        "\"BPE\", \"vocab\": {\"i\": 0, \"\\u0307\": 1}, \"merges\": []}}";
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    int32_t ids[4] = {-1, -1, -1, -1};
+    size_t n = 0;
+    cr_assert_eq(vocab_create(&v, text, sizeof text - 1, NULL, 0, &f), SLUICE_OK, "%s", f.text);
+    cr_expect_eq(vocab_encode(v, "\xc4\xb0I", 3, 0, ids, 4, &n, &f), SLUICE_OK, "%s", f.text);
+    cr_expect(n == 3 && ids[0] == 0 && ids[1] == 1 && ids[2] == 0);
+    vocab_free(&v);
+}
+
 Test(vocab_hostile, catastrophic_pattern_is_an_error_of_the_input)
 {
     char *text = build(PRE_TOKENIZER, "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a+)+$\"}, \"behavior\": "

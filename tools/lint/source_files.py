@@ -3,9 +3,14 @@
 import os
 import re
 import sys
+from glob import glob
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIPPED_FOLDERS = {".git", "build", "__pycache__", "golden", "demo"}  # not ours to style: outputs and data
+
+# The loaders: every file that reads what stands in a model's files.
+LOADERS = ("weights/*.c", "kernel/text/*.c", "kernel/model/arch_*.c", "kernel/model/bind.c", "kernel/model/config*.c",
+           "kernel/model/plan.c", "kernel/engine/gguf_vocab.c", "kernel/engine/quantize_source.c")
 
 # One alternative per kind of text in which names mean nothing. Order matters: the first match at a place wins.
 NOT_CODE = re.compile(r"""/\*.*?\*/ | //[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'""", re.S | re.X)
@@ -17,6 +22,12 @@ def all_files():
         subfolders[:] = sorted(s for s in subfolders if s not in SKIPPED_FOLDERS)
         for name in sorted(names):
             yield os.path.relpath(os.path.join(folder, name), ROOT).replace(os.sep, "/")
+
+
+def loaders():
+    """Paths of the loaders, in a fixed order."""
+    found = (path for pattern in LOADERS for path in glob(os.path.join(ROOT, pattern)))
+    return sorted(os.path.relpath(path, ROOT).replace(os.sep, "/") for path in found)
 
 
 def is_c(path):
@@ -56,3 +67,7 @@ class Findings:
 
     def end(self):
         sys.exit(1 if self.count else 0)
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--loaders"]:
+    print("\n".join(loaders()))
