@@ -30,15 +30,15 @@ struct tensor {
     uint64_t offset;  /* 0: behind the tensor before it */
 };
 
-#define LAYER(l)                                                                                                    \
-    {"blk." l ".attn_norm.weight", F32, 1, {32}, 0}, {"blk." l ".attn_q.weight", F16, 2, {32, 32}, 0},              \
-        {"blk." l ".attn_k.weight", F16, 2, {32, 16}, 0}, {"blk." l ".attn_v.weight", F16, 2, {32, 16}, 0},         \
-        {"blk." l ".attn_output.weight", F16, 2, {32, 32}, 0}, {"blk." l ".ffn_norm.weight", F32, 1, {32}, 0},      \
-        {"blk." l ".ffn_gate_inp.weight", F32, 2, {32, 4}, 0},                                                      \
-        {"blk." l ".ffn_gate_exps.weight", Q4_0, 3, {32, 32, 4}, 0},                                                \
-        {"blk." l ".ffn_up_exps.weight", Q4_0, 3, {32, 32, 4}, 0},                                                  \
-    {                                                                                                               \
-        "blk." l ".ffn_down_exps.weight", Q4_0, 3, {32, 32, 4}, 0                                                   \
+#define LAYER(l)                                                                                               \
+    {"blk." l ".attn_norm.weight", F32, 1, {32}, 0}, {"blk." l ".attn_q.weight", F16, 2, {32, 32}, 0},         \
+        {"blk." l ".attn_k.weight", F16, 2, {32, 16}, 0}, {"blk." l ".attn_v.weight", F16, 2, {32, 16}, 0},    \
+        {"blk." l ".attn_output.weight", F16, 2, {32, 32}, 0}, {"blk." l ".ffn_norm.weight", F32, 1, {32}, 0}, \
+        {"blk." l ".ffn_gate_inp.weight", F32, 2, {32, 4}, 0},                                                 \
+        {"blk." l ".ffn_gate_exps.weight", Q4_0, 3, {32, 32, 4}, 0},                                           \
+        {"blk." l ".ffn_up_exps.weight", Q4_0, 3, {32, 32, 4}, 0},                                             \
+    {                                                                                                          \
+        "blk." l ".ffn_down_exps.weight", Q4_0, 3, {32, 32, 4}, 0                                              \
     }
 
 static const struct tensor base_tensors[] = {
@@ -56,11 +56,11 @@ struct model {
     uint64_t n_keys;
     struct tensor tensors[MAX_TENSORS];
     uint64_t n_tensors;
-    struct gguf_draft raw;             /* behind the directory of tensors, for more_tensors */
-    size_t data_begin;                 /* in the draft of a whole file */
+    struct gguf_draft raw; /* behind the directory of tensors, for more_tensors */
+    size_t data_begin;     /* in the draft of a whole file */
     uint32_t version, alignment;
-    uint64_t more_keys, more_tensors;  /* the header promises so many more, modulo 2^64 */
-    bool packed;                       /* offsets are set */
+    uint64_t more_keys, more_tensors; /* the header promises so many more, modulo 2^64 */
+    bool packed;                      /* offsets are set */
 };
 
 /* A key that is put in unless it is the one to leave out. */
@@ -96,15 +96,9 @@ static void base_keys(struct model *m, const char *without)
         const char *name;
         uint32_t v;
     } numbers[] = {
-        {"llama.block_count", 2},
-        {"llama.context_length", 64},
-        {"llama.embedding_length", 32},
-        {"llama.feed_forward_length", 32},
-        {"llama.attention.head_count", 4},
-        {"llama.attention.head_count_kv", 2},
-        {"llama.expert_count", 4},
-        {"llama.expert_used_count", 2},
-        {"tokenizer.ggml.bos_token_id", 1},
+        {"llama.block_count", 2},           {"llama.context_length", 64},      {"llama.embedding_length", 32},
+        {"llama.feed_forward_length", 32},  {"llama.attention.head_count", 4}, {"llama.attention.head_count_kv", 2},
+        {"llama.expert_count", 4},          {"llama.expert_used_count", 2},    {"tokenizer.ggml.bos_token_id", 1},
         {"tokenizer.ggml.eos_token_id", 2},
     };
     static const char *const tokens[] = {"<unk>", "<s>", "</s>", "a", "b", "ab", "c", "d"};
@@ -474,9 +468,7 @@ static void add_typed(struct model *m, const char *name, uint64_t type, uint64_t
         m->n_keys++;
         draft_key_number(&m->keys, name, BOOL, v != 0, 1);
         return;
-    default:
-        m->n_keys++;
-        draft_key_number(&m->keys, name, (uint32_t)type, v, type == INT64 || type == UINT64 ? 8 : 4);
+    default: m->n_keys++; draft_key_number(&m->keys, name, (uint32_t)type, v, type == INT64 || type == UINT64 ? 8 : 4);
     }
 }
 
@@ -1060,16 +1052,11 @@ static void terabyte(struct hostile *h, uint64_t value)
 {
     enum { HIDDEN = 1 << 17, VOCAB = 1 << 22 };
     static const struct tensor tensors[] = {
-        {"output_norm.weight", F32, 1, {HIDDEN}, 0},
-        {"blk.0.attn_norm.weight", F32, 1, {HIDDEN}, 0},
-        {"blk.0.attn_q.weight", F16, 2, {HIDDEN, 32}, 0},
-        {"blk.0.attn_k.weight", F16, 2, {HIDDEN, 16}, 0},
-        {"blk.0.attn_v.weight", F16, 2, {HIDDEN, 16}, 0},
-        {"blk.0.attn_output.weight", F16, 2, {32, HIDDEN}, 0},
-        {"blk.0.ffn_norm.weight", F32, 1, {HIDDEN}, 0},
-        {"blk.0.ffn_gate.weight", F16, 2, {HIDDEN, 32}, 0},
-        {"blk.0.ffn_up.weight", F16, 2, {HIDDEN, 32}, 0},
-        {"blk.0.ffn_down.weight", F16, 2, {32, HIDDEN}, 0},
+        {"output_norm.weight", F32, 1, {HIDDEN}, 0},       {"blk.0.attn_norm.weight", F32, 1, {HIDDEN}, 0},
+        {"blk.0.attn_q.weight", F16, 2, {HIDDEN, 32}, 0},  {"blk.0.attn_k.weight", F16, 2, {HIDDEN, 16}, 0},
+        {"blk.0.attn_v.weight", F16, 2, {HIDDEN, 16}, 0},  {"blk.0.attn_output.weight", F16, 2, {32, HIDDEN}, 0},
+        {"blk.0.ffn_norm.weight", F32, 1, {HIDDEN}, 0},    {"blk.0.ffn_gate.weight", F16, 2, {HIDDEN, 32}, 0},
+        {"blk.0.ffn_up.weight", F16, 2, {HIDDEN, 32}, 0},  {"blk.0.ffn_down.weight", F16, 2, {32, HIDDEN}, 0},
         {"token_embd.weight", F16, 2, {HIDDEN, VOCAB}, 0},
     };
     enum { N = sizeof tensors / sizeof *tensors };
@@ -1116,8 +1103,8 @@ static void terabyte(struct hostile *h, uint64_t value)
 #define NOT_FINITE    M "a logit is not finite in the pass that ends with token 1 at position 0"
 #define UNUSED(name)  M "tensor \"" name "\" is not used by this architecture"
 
-#define BAD   SLUICE_FORMAT
-#define NEVER SLUICE_UNSUPPORTED
+#define BAD           SLUICE_FORMAT
+#define NEVER         SLUICE_UNSUPPORTED
 
 /* clang-format off */
 const struct hostile_case hostile_gguf[] = {
