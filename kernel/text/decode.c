@@ -148,7 +148,7 @@ static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, s
     }
     if (n > 2 * (size_t)token->n_bytes + 64 || n > UINT16_MAX)
         return fail(w->f, SLUICE_FORMAT, "decoder: makes %zu bytes of token %d, which has %d", n, id, token->n_bytes);
-    bool same = n == token->n_bytes && memcmp(text, v->pool.data + token->bytes, n) == 0;
+    bool same = n == token->n_bytes && (n == 0 || memcmp(text, v->pool.data + token->bytes, n) == 0);
     token->n_bytes = (uint16_t)n;
     if (same) return SLUICE_OK;
     return pool_append(v, text, n, &token->bytes, w->f);

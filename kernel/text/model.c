@@ -153,7 +153,8 @@ int byte_of_token(const char *text, size_t n)
 {
     static const char digits[] = "0123456789ABCDEF0123456789abcdef";
     if (n < 4 || memcmp(text, "<0x", 3) != 0 || text[n - 1] != '>') return -2;
-    const char *high = n == 6 ? memchr(digits, text[3], 32) : NULL, *low = n == 6 ? memchr(digits, text[4], 32) : NULL;
+    if (n != 6) return -1;
+    const char *high = memchr(digits, text[3], sizeof digits - 1), *low = memchr(digits, text[4], sizeof digits - 1);
     return high && low ? (int)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
 }
 

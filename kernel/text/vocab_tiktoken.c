@@ -19,7 +19,7 @@ enum { N_RESERVED = 256, MAX_LINE_BYTES = MAX_TOKEN_BYTES, MIN_LINE_BYTES = 7 };
 static int digit_of(char c)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = memchr(digits, c, 64);
+    const char *at = memchr(digits, c, sizeof digits - 1);
     return at ? (int)(at - digits) : -1; /* bounded: less than 64 */
 }
 

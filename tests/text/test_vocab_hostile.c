@@ -398,6 +398,22 @@ Test(vocab_hostile, large_numbers)
     free(text);
 }
 
+/* Ids without a token have no bytes for the decoder's steps to work on. */
+Test(vocab_hostile, the_first_id_may_be_a_hole)
+{
+    static const char text[] = "{\"version\": \"1.0\", \"decoder\": {\"type\": \"Replace\", \"pattern\": {\"String\": "
+                               "\"a\"}, \"content\": \"b\"}, "
+                               "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1}, \"merges\": []}}";
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    size_t n = 7;
+    cr_assert_eq(vocab_create(&v, text, sizeof text - 1, NULL, 0, &f), SLUICE_OK, "%s", f.text);
+    vocab_token_bytes(v, 0, &n);
+    cr_expect_eq(n, 0);
+    cr_expect(memcmp(vocab_token_bytes(v, 1, &n), "b", 1) == 0 && n == 1);
+    vocab_free(&v);
+}
+
 /* The one character whose small form is two characters. */
 Test(vocab_hostile, small_letters_may_be_two_characters)
 {
