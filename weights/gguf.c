@@ -93,6 +93,9 @@ __attribute__((format(printf, 5, 6))) static sluice_status fail_at(struct parse 
     return fail(p->f, status, "%s: %s \"%s\": %s", p->file->name, kind, shown, reason);
 }
 
+#ifdef __clang_analyzer__ /* as in failure.h: it is the status that was given */
+#define fail_at(p, status, ...) ((fail_at)(p, status, __VA_ARGS__), (status))
+#endif
 #define key_fail(p, key, ...)     fail_at(p, SLUICE_FORMAT, "key", key, __VA_ARGS__)
 #define tensor_fail(p, name, ...) fail_at(p, SLUICE_FORMAT, "tensor", name, __VA_ARGS__)
 
@@ -640,7 +643,7 @@ static struct meta number_meta(enum gguf_type type, const unsigned char *at)
         m.kind = META_FLOAT;
         memcpy(&m.number, &bits, sizeof m.number);
         return m;
-    case GGUF_INT8: m.integer = (int8_t)bits; break;
+    case GGUF_INT8: m.integer = (int64_t)(int8_t)bits; break;
     case GGUF_INT16: m.integer = (int16_t)bits; break;
     case GGUF_INT32: m.integer = (int32_t)bits; break; /* bounded: loaded from 4 bytes */
     case GGUF_INT64: m.integer = (int64_t)bits; break;
