@@ -35,13 +35,14 @@ static bool is_usable(const struct panel_kernel *k)
     return (k->needs & ~features) == 0 && (!k->usable || k->usable());
 }
 
-/* The which-th of the layouts of this type, the kernels of this layout; NULL when there are none. */
+/* The which-th of the layouts of this type whose panels N rows fill (OpenBLAS's has larger ones), and of the kernels of
+ * this layout; NULL when there are none. */
 static const struct panel_layout *pick_layout(enum dtype type, unsigned which)
 {
     const struct panel_layout *found[16];
     unsigned n = 0;
     for (const struct panel_layout *const *l = panel_layouts(); *l && n < 16; l++)
-        if ((*l)->weight == type) found[n++] = *l;
+        if ((*l)->weight == type && N % (*l)->nr == 0) found[n++] = *l;
     return n ? found[which % n] : NULL;
 }
 

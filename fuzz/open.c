@@ -104,7 +104,6 @@ void bind_checked(const struct archive *a)
     sink += (unsigned)model_smaller_type(&m, 1 << 20, &bytes);
     sink += (unsigned)cache_bytes_per_token(&m.config, cache_default_type(m.main_dtype));
     sink += (unsigned)cache_state_bytes(&m.config);
-    sink += model_peaks(&m);
     model_free(&m);
 }
 
