@@ -1,5 +1,5 @@
 /* A GGUF file: opened, its configuration read, every tensor planned; no weights. Its header alone is enough as an
- * input: the data are zeros then. */
+ * input: the data are then made up. */
 #include "mutate.h"
 #include "open.h"
 

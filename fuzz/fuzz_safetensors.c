@@ -1,4 +1,4 @@
-/* A .safetensors file. A header alone is enough as an input: as many zeros follow it as its offsets ask for. Small
+/* A .safetensors file. A header alone is enough as an input: as many filling follow it as its offsets ask for. Small
  * arrays are read as numbers, as `sluice verify` reads its references. */
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +28,11 @@ static void read_arrays(const struct archive *a)
     sluice_arrays_close(&arrays);
 }
 
-static void try_file(const uint8_t *data, size_t n, uint64_t zeros)
+static void try_file(const uint8_t *data, size_t n, uint64_t filling)
 {
     struct failure f;
     memory_files_clear();
-    memory_files_add(name, sizeof name - 1, data, n, zeros);
+    memory_files_add(name, sizeof name - 1, data, n, filling);
     struct archive *a = open_checked(path, ARCHIVE_TENSORS, &f);
     if (!a) return;
     walk_archive(a);
@@ -47,8 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (int i = 7; i >= 0 && n >= 8; i--) header_n = header_n << 8 | data[i];
     try_file(data, n, 0);
     if (n > 8 && header_n == n - 8) {
-        uint64_t zeros = memory_files_data_bytes((const char *)data + 8, n - 8);
-        if (zeros) try_file(data, n, zeros);
+        uint64_t filling = memory_files_data_bytes((const char *)data + 8, n - 8);
+        if (filling) try_file(data, n, filling);
     }
     return 0;
 }

@@ -9,7 +9,7 @@
 #include "weights/gguf_write.h"
 
 static const char path[] = MEMORY_FOLDER "/saved.gguf";
-enum { MAX_DATA_BYTES = 1 << 16 }; /* of all tensors: more is only more zeros */
+enum { MAX_DATA_BYTES = 1 << 16 }; /* of all tensors: more of them shows nothing new */
 
 static bool copy(const struct archive *a)
 {

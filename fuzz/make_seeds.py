@@ -68,7 +68,7 @@ def gguf_header(path):
     with open(path, "rb") as file:
         data = file.read()
     at = 24
-    kept, n_kept = b"", 0
+    kept, n_kept, n_tokens = b"", 0, None
     n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
 
     def string(at):
@@ -93,6 +93,13 @@ def gguf_header(path):
         if not (name.startswith(b"tokenizer.") and kind == ARRAY):
             kept += data[begin:at]
             n_kept += 1
+        if name == b"general.architecture":
+            architecture = data[begin + 8 + len(name) + 12:at]
+        if name == b"tokenizer.ggml.tokens":
+            n_tokens = struct.unpack_from("<Q", data, begin + 8 + len(name) + 8)[0]
+    if b".vocab_size" not in kept and n_tokens is not None:  # the length of the list that is gone told it
+        kept += text(architecture + b".vocab_size") + struct.pack("<II", U32, n_tokens)
+        n_kept += 1
     begin = at
     for _ in range(n_tensors):
         at = string(at)
@@ -119,29 +126,35 @@ def write_gguf():
 PRE = ["default", "llama3", "deepseek-llm", "deepseek-coder", "qwen2", "gpt-2", "mpt", "refact", "gpt-4o", "starcoder"]
 
 
+def byte_letters():
+    """The characters that stand for the 256 bytes in byte-level vocabularies."""
+    printable = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
+    return [chr(b) for b in printable] + [chr(0x100 + i) for i in range(256 - len(printable))]
+
+
 def write_gguf_vocab():
-    letters = [chr(c) for c in range(97, 123)] + ["\u0120", "He", "ll", "ello", "\u0120w", "1", "2", "12"]
-    letters += ["<s>", "</s>"]
-    merges = ["l l", "H e", "e ll", "\u0120 w", "1 2"]
+    letters = byte_letters() + ["He", "ll", "ell", "ello", "\u0120w", "12", "<s>", "</s>"]
+    merges = ["l l", "H e", "e ll", "ell o", "\u0120 w", "1 2"]
     kinds = [1] * (len(letters) - 2) + [3, 3]
     for i, pre in enumerate(PRE):
         keys = [("tokenizer.ggml.model", STRING, "gpt2"), ("tokenizer.ggml.pre", STRING, pre),
                 ("tokenizer.ggml.tokens", ARRAY, (STRING, letters)),
                 ("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), ("tokenizer.ggml.merges", ARRAY, (STRING, merges)),
-                ("tokenizer.ggml.bos_token_id", U32, 34), ("tokenizer.ggml.eos_token_id", U32, 35)]
+                ("tokenizer.ggml.bos_token_id", U32, 262), ("tokenizer.ggml.eos_token_id", U32, 263)]
         if i % 2:
             keys += [("tokenizer.ggml.add_bos_token", BOOL, True), ("tokenizer.ggml.add_space_prefix", BOOL, True)]
         save("gguf_vocab", "gpt2-" + pre, gguf(keys))
     pieces = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % b for b in range(256)]
-    pieces += ["\u2581", "e", "l", "o", "H", "\u2581H", "ll", "ello", "\u2581Hello"]
-    kinds = [2, 3, 3] + [6] * 256 + [1] * 9
+    pieces += ["\u2581", "e", "l", "o", "H", "\u2581H", "ll", "ell", "ello", "\u2581Hello"]
+    kinds = [2, 3, 3] + [6] * 256 + [1] * 10
     scores = [-float(i) for i in range(len(pieces))]
     for model in ("llama", "gemma4"):
         keys = [("tokenizer.ggml.model", STRING, model), ("tokenizer.ggml.tokens", ARRAY, (STRING, pieces)),
                 ("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), ("tokenizer.ggml.scores", ARRAY, (F32, scores)),
                 ("tokenizer.ggml.bos_token_id", U32, 1), ("tokenizer.ggml.eos_token_id", U32, 2),
                 ("tokenizer.ggml.unknown_token_id", U32, 0)]
-        save("gguf_vocab", model, gguf(keys))
+        if model == "llama":
+            save("gguf_vocab", model, gguf(keys))
         keys += [("tokenizer.ggml.merges", ARRAY, (STRING, ["l l", "\u2581 H", "e ll"])),
                  ("general.name", STRING, "phi-3")]
         save("gguf_vocab", model + "-merges", gguf(keys))
@@ -209,7 +222,9 @@ def small_tokenizer(t):
     """The same rules with a vocabulary of a few tokens."""
     model = t["model"]
     words = ["a", "b", "e", "l", "o", "H", "h", "w", "r", "d", "1", "2", "t", "n", "'", "<", "s", ">", ",", "\u0120",
-             "\u010a", "\u2581", "\u00c3", "\u00b6", "he", "ll", "lo", "hello", "\u2581h", "\u0120w", "12"]
+             "\u010a", "\u2581", "\u00c3", "\u00b6", "he", "ll", "lo", "\u2581h", "\u0120w", "12"]
+    if "ByteLevel" in json.dumps(t):
+        words = byte_letters() + words
     if isinstance(model, dict) and model.get("type", "BPE") == "BPE":
         extra = [f"<0x{b:02X}>" for b in range(256)] if model.get("byte_fallback") else []
         special = [model["unk_token"]] if model.get("unk_token") else []
@@ -221,6 +236,8 @@ def small_tokenizer(t):
         t["added_tokens"] = t.get("added_tokens", [])[:6]
         for i, token in enumerate(t["added_tokens"]):
             token["id"] = model["vocab"].get(token["content"], base + i)
+        t["added_tokens"].append({"id": base + 6, "content": "<s>", "single_word": False, "lstrip": False,
+                                  "rstrip": False, "normalized": False, "special": True})
     return json.dumps(t, ensure_ascii=False).encode()
 
 

@@ -19,18 +19,19 @@ struct memory_file {
     char name[256];
     const unsigned char *data;
     size_t n;
-    uint64_t zeros;
+    uint64_t filling;
     unsigned char *made; /* what `data` points to, if it was put together here */
 };
 
 static struct memory_file files[MEMORY_MAX_FILES];
 static size_t n_files;
 
-/* Files with zeros behind them lie at the beginning of a slot: pages that are zero as long as nobody writes. */
-enum { N_SLOTS = 4 };
-static const size_t slot_bytes = (size_t)MEMORY_MAX_ZEROS * 2;
+/* Files with filling behind them lie at the beginning of a slot, which is nothing but filling otherwise. */
+enum { N_SLOTS = 4, FILLING = 0x3f };
+static const size_t slot_bytes = (size_t)MEMORY_MAX_FILLING + (1 << 20);
 static unsigned char *slots;
 static size_t slot_used[N_SLOTS]; /* bytes that were copied into it; 0: free */
+static bool slot_filled[N_SLOTS];
 
 /* The one file that is being written. */
 static struct {
@@ -66,12 +67,12 @@ static const char *inside(const char *path)
     return path;
 }
 
-void memory_files_add(const char *name, size_t name_n, const void *data, size_t n, uint64_t zeros)
+void memory_files_add(const char *name, size_t name_n, const void *data, size_t n, uint64_t filling)
 {
     struct memory_file *file = &files[n_files];
     if (n_files == MEMORY_MAX_FILES || name_n >= sizeof file->name || !file_name_is_plain(name, name_n)) return;
     *file = (struct memory_file){.data = data, .n = n};
-    file->zeros = zeros < MEMORY_MAX_ZEROS ? zeros : MEMORY_MAX_ZEROS;
+    file->filling = filling < MEMORY_MAX_FILLING ? filling : MEMORY_MAX_FILLING;
     memcpy(file->name, name, name_n);
     if (!find(file->name)) n_files++;
 }
@@ -104,7 +105,7 @@ uint64_t memory_files_data_bytes(const char *header, size_t n)
         uint64_t number = 0;
         for (header += sizeof key - 1; header < end && *header != ']'; header++) {
             bool digit = *header >= '0' && *header <= '9';
-            number = digit && number < MEMORY_MAX_ZEROS ? number * 10 + (uint64_t)(*header - '0') : 0;
+            number = digit && number < MEMORY_MAX_FILLING ? number * 10 + (uint64_t)(*header - '0') : 0;
             if (number > most) most = number;
         }
     }
@@ -156,14 +157,16 @@ void memory_files_unpack(const uint8_t *data, size_t n, const char **text, size_
 /* ---- in place of weights/file.c ---------------------------------------------------------------------------------- */
 
 sluice_status __wrap_file_map_open(struct file_map *out, const char *path, const char *shown, uint64_t max_bytes,
-                                   struct failure *f);
+                                   enum file_access access, struct failure *f);
 sluice_status __wrap_file_map_in(struct file_map *out, const struct file_root *root, const char *name,
                                  uint64_t max_bytes, bool *absent, struct failure *f);
-sluice_status __wrap_file_root_find(struct file_root *root, const char *path, struct failure *f);
+sluice_status __wrap_file_root_find(struct file_root *root, const char *path, enum file_access access,
+                                    struct failure *f);
 void __wrap_file_map_close(struct file_map *map);
 sluice_status __real_file_map_open(struct file_map *out, const char *path, const char *shown, uint64_t max_bytes,
-                                   struct failure *f);
-sluice_status __real_file_root_find(struct file_root *root, const char *path, struct failure *f);
+                                   enum file_access access, struct failure *f);
+sluice_status __real_file_root_find(struct file_root *root, const char *path, enum file_access access,
+                                    struct failure *f);
 
 static unsigned char *take_slot(const struct memory_file *file)
 {
@@ -174,6 +177,8 @@ static unsigned char *take_slot(const struct memory_file *file)
     }
     for (int i = 0; i < N_SLOTS; i++)
         if (!slot_used[i]) {
+            if (!slot_filled[i]) memset(slots + slot_bytes * (size_t)i, FILLING, slot_bytes);
+            slot_filled[i] = true;
             slot_used[i] = file->n ? file->n : 1;
             if (file->n) memcpy(slots + slot_bytes * (size_t)i, file->data, file->n);
             return slots + slot_bytes * (size_t)i;
@@ -184,12 +189,12 @@ static unsigned char *take_slot(const struct memory_file *file)
 static sluice_status map_file(struct file_map *out, const struct memory_file *file, const char *shown,
                               uint64_t max_bytes, struct failure *f)
 {
-    uint64_t bytes = file->n + file->zeros;
+    uint64_t bytes = file->n + file->filling;
     *out = (struct file_map){0};
     if (bytes > max_bytes)
         return fail(f, SLUICE_FORMAT, "%s: larger than %llu bytes", shown, (unsigned long long)max_bytes);
     if (bytes == 0) return SLUICE_OK;
-    unsigned char *slot = file->zeros && file->n <= slot_bytes / 2 ? take_slot(file) : NULL;
+    unsigned char *slot = file->filling && file->n <= 1 << 20 ? take_slot(file) : NULL;
     if (slot) {
         *out = (struct file_map){.data = slot, .bytes = (size_t)bytes};
         return SLUICE_OK;
@@ -201,10 +206,10 @@ static sluice_status map_file(struct file_map *out, const struct memory_file *fi
 }
 
 sluice_status __wrap_file_map_open(struct file_map *out, const char *path, const char *shown, uint64_t max_bytes,
-                                   struct failure *f)
+                                   enum file_access access, struct failure *f)
 {
     const char *name = inside(path);
-    if (!name) return __real_file_map_open(out, path, shown, max_bytes, f);
+    if (!name) return __real_file_map_open(out, path, shown, max_bytes, access, f);
     const struct memory_file *file = find(name);
     *out = (struct file_map){0};
     if (!file) return fail(f, SLUICE_IO, "%s: cannot open: %s", shown, strerror(ENOENT));
@@ -223,11 +228,13 @@ sluice_status __wrap_file_map_in(struct file_map *out, const struct file_root *r
     return file ? map_file(out, file, shown, max_bytes, f) : SLUICE_OK;
 }
 
-sluice_status __wrap_file_root_find(struct file_root *root, const char *path, struct failure *f)
+sluice_status __wrap_file_root_find(struct file_root *root, const char *path, enum file_access access,
+                                    struct failure *f)
 {
-    if (!inside(path)) return __real_file_root_find(root, path, f);
+    if (!inside(path)) return __real_file_root_find(root, path, access, f);
     snprintf(root->folder, sizeof root->folder, "%s", MEMORY_FOLDER);
     root->root_n = strlen(root->folder);
+    root->access = access; /* makes no difference here */
     return SLUICE_OK;
 }
 
@@ -236,7 +243,7 @@ void __wrap_file_map_close(struct file_map *map)
     for (size_t i = 0; slots && i < N_SLOTS; i++) {
         unsigned char *slot = slots + slot_bytes * i;
         if (map->data != slot) continue;
-        memset(slot, 0, slot_used[i]);
+        memset(slot, FILLING, slot_used[i]);
         slot_used[i] = 0;
         *map = (struct file_map){0};
         return;
@@ -271,7 +278,7 @@ static int look(const char *name, struct stat *s)
     const struct memory_file *file = find(name);
     memset(s, 0, sizeof *s);
     s->st_mode = name[0] ? S_IFREG | 0644 : S_IFDIR | 0755;
-    s->st_size = file ? (off_t)(file->n + file->zeros) : 0;
+    s->st_size = file ? (off_t)(file->n + file->filling) : 0;
     if (!name[0] || file) return 0;
     errno = ENOENT;
     return -1;
@@ -319,7 +326,7 @@ int __wrap_close(int descriptor)
 int __wrap_fallocate(int descriptor, int mode, off_t at, off_t n)
 {
     if (descriptor != WRITTEN_DESCRIPTOR) return __real_fallocate(descriptor, mode, at, n);
-    if (n > MEMORY_MAX_ZEROS) {
+    if (n > MEMORY_MAX_FILLING) {
         errno = ENOSPC;
         return -1;
     }

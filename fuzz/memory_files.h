@@ -12,14 +12,14 @@
 
 #define MEMORY_FOLDER "/memory"
 
-enum { MEMORY_MAX_FILES = 32, MEMORY_MAX_ZEROS = 32 << 20 };
+enum { MEMORY_MAX_FILES = 32, MEMORY_MAX_FILLING = 16 << 20 };
 
 void memory_files_clear(void);
 
-/* Puts a file there; `data` must stay. `zeros` more bytes follow it, at most MEMORY_MAX_ZEROS, which cost nothing: the
- * data of tensors that nobody looks at. Silently ignored: a name that is not plain, is there already, or is one too
- * many. */
-void memory_files_add(const char *name, size_t name_n, const void *data, size_t n, uint64_t zeros);
+/* Puts a file there; `data` must stay. `filling` more bytes follow it, at most MEMORY_MAX_FILLING, which cost nothing:
+ * the data of tensors, all bytes 0x3f, so that floats of every kind are positive. Silently ignored: a name that is not
+ * plain, is there already, or is one too many. */
+void memory_files_add(const char *name, size_t name_n, const void *data, size_t n, uint64_t filling);
 
 /* The bytes of the file that the target has written and committed under this name; NULL: there is none. */
 const unsigned char *memory_files_written(const char *name, size_t *n);
@@ -32,7 +32,7 @@ const unsigned char *memory_files_written(const char *name, size_t *n);
  *     {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
  *
  * Fills the folder with these files. A .safetensors file is its header here; its length is put before it, and as many
- * zeros behind it as its offsets ask for. What stands before the first such line is in no file. The text of the file
+ * filling behind it as its offsets ask for. What stands before the first such line is in no file. The text of the file
  * "text", which is not put into the folder, is given back (*text NULL: there is none). */
 void memory_files_unpack(const uint8_t *data, size_t n, const char **text, size_t *text_n);
 

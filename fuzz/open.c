@@ -30,7 +30,7 @@ struct archive *open_gguf_input(const uint8_t *data, size_t n, unsigned flags)
     struct archive *a = open_checked(MEMORY_FOLDER "/model.gguf", flags, &f);
     if (a || (!strstr(f.text, "outside the data section") && !strstr(f.text, "data: section starts"))) return a;
     memory_files_clear();
-    memory_files_add(name, sizeof name - 1, data, n, MEMORY_MAX_ZEROS);
+    memory_files_add(name, sizeof name - 1, data, n, MEMORY_MAX_FILLING);
     return open_checked(MEMORY_FOLDER "/model.gguf", flags, &f);
 }
 

@@ -7,7 +7,7 @@
 #include "weights/archive.h"
 
 /* Opens the input as a GGUF file called model.gguf, NULL on failure. A header alone is enough: if nothing but the data
- * of the tensors is missing, they are zeros. */
+ * of the tensors is missing, they are made up. */
 struct archive *open_gguf_input(const uint8_t *data, size_t n, unsigned flags);
 /* archive_open of a path below MEMORY_FOLDER; NULL on failure, whose sentence is checked. */
 struct archive *open_checked(const char *path, unsigned flags, struct failure *f);
