@@ -80,18 +80,31 @@ static enum json_tree_problem read_key(struct json_tree *t)
     return json_object_getn(t->open[t->reader.depth - 1], t->key, t->key_n) ? JSON_TREE_TWICE : JSON_TREE_FINE;
 }
 
+static bool opens_container(enum json_event event) { return event == EVENT_OBJECT_OPEN || event == EVENT_ARRAY_OPEN; }
+
 static enum json_tree_problem read_value(struct json_tree *t, enum json_event event)
 {
-    bool opens = event == EVENT_OBJECT_OPEN || event == EVENT_ARRAY_OPEN;
-    if (++t->n_values > t->max_values) return JSON_TREE_VALUES;
-    if (opens && ++t->n_containers > t->max_containers) return JSON_TREE_CONTAINERS;
-
+    bool opens = opens_container(event);
     size_t parent = t->reader.depth - opens;
     json_t *value;
     enum json_tree_problem problem = make_value(t, event, &value);
     if (!problem && parent > 0) problem = attach(t, t->open[parent - 1], value);
     if (!problem && opens) t->open[parent] = value;
     return problem;
+}
+
+/* The whole text is read and its values counted before the first of them takes memory. */
+static enum json_tree_problem survey(struct json_tree *t)
+{
+    size_t n_values = 0, n_containers = 0;
+    for (;;) {
+        enum json_event event = json_next(&t->reader);
+        if (event == EVENT_ERROR) return JSON_TREE_MALFORMED;
+        if (event == EVENT_END) return JSON_TREE_FINE;
+        if (event == EVENT_KEY || event == EVENT_OBJECT_CLOSE || event == EVENT_ARRAY_CLOSE) continue;
+        if (++n_values > t->max_values) return JSON_TREE_VALUES;
+        if (opens_container(event) && ++n_containers > t->max_containers) return JSON_TREE_CONTAINERS;
+    }
 }
 
 static enum json_tree_problem build(struct json_tree *t)
@@ -116,8 +129,11 @@ enum json_tree_problem json_tree_build(struct json_tree *t, const char *text, si
     size_t first = 0;
     while (first < n && memchr(" \t\r\n", text[first], 4)) first++;
     json_start(&t->reader, text, n);
+    t->problem = survey(t);
+    if (t->problem) return t->problem;
+    json_start(&t->reader, text, n);
     t->reader.raw = text + first;
-    if (first == n || text[first] != '{') return t->problem = JSON_TREE_NO_OBJECT;
+    if (text[first] != '{') return t->problem = JSON_TREE_NO_OBJECT;
     t->key = memory_alloc(n + 2);
     if (!t->key) return t->problem = JSON_TREE_MEMORY;
     t->problem = build(t);

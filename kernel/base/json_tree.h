@@ -1,7 +1,7 @@
 /* JSON text as a jansson tree, for the small documents of weights/ and for tokenizers.
  *
  * The tree is built from json_events instead of jansson's own reader, for three reasons. Real files hold integers
- * beyond 64 bits (model_max_length is often 10^30), which become reals here. Limits are checked while the tree grows.
+ * beyond 64 bits (model_max_length is often 10^30), which become reals here. Limits are checked before the tree grows.
  * And no failing request for memory passes unnoticed: jansson's reader drops the byte for which its buffer could not
  * grow, and then runs past the end of a string whose closing quote was dropped. */
 #ifndef BASE_JSON_TREE_H
@@ -15,7 +15,7 @@ enum json_tree_problem {
     JSON_TREE_FINE,
     JSON_TREE_MEMORY,
     JSON_TREE_MALFORMED, /* reader.problem says how */
-    JSON_TREE_NO_OBJECT, /* the text is something else, or nothing */
+    JSON_TREE_NO_OBJECT, /* the text is another value */
     JSON_TREE_NUL,       /* in a key, or in a value where that is not allowed */
     JSON_TREE_SURROGATE, /* half of a pair */
     JSON_TREE_NUMBER,    /* too large for a double */
@@ -34,7 +34,6 @@ struct json_tree {
     struct json_reader reader; /* where it stopped */
     char *key;                 /* room for the latest key and the string after it */
     size_t key_n;
-    size_t n_values, n_containers;
     json_t *open[JSON_MAX_DEPTH]; /* [reader.depth], private */
 };
 

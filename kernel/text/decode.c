@@ -143,7 +143,7 @@ static sluice_status decode_token(struct work *w, struct vocab *v, int32_t id, s
         out->n = 0;
         sluice_status status = apply(w, &v->decoder.steps[i], text, n, out);
         if (status) return work_token_fail(w, status, "decoder: token ", id, "");
-        text = out->data;
+        text = out->n ? out->data : ""; /* a buffer that was never written to has no data */
         n = out->n;
     }
     if (n > 2 * (size_t)token->n_bytes + 64 || n > UINT16_MAX)

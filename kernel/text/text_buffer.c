@@ -6,7 +6,7 @@
 
 sluice_status text_buffer_append(struct text_buffer *b, const char *data, size_t n)
 {
-    if (n > b->cap - b->n) {
+    if (n > b->cap - b->n || !b->data) { /* what nothing was appended to has bytes to point at, too */
         size_t cap = b->cap < 64 ? 64 : b->cap;
         while (cap - b->n < n) {
             if (cap > SIZE_MAX / 2) return SLUICE_MEMORY;

@@ -44,20 +44,12 @@ static sluice_status word_problem(const struct json_tree *t, struct failure *f)
     return fail(f, SLUICE_FORMAT, "line %zu: %s", line_of(r->text, at), reason_of(t));
 }
 
-/* Text that is no object may be no JSON at all, which is the better thing to say. */
-static void look_closer(struct json_tree *t, const char *data, size_t n)
-{
-    json_start(&t->reader, data, n);
-    while (json_next(&t->reader) > EVENT_END) continue;
-    if (t->reader.problem) t->problem = JSON_TREE_MALFORMED;
-}
-
 sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f)
 {
     *out = NULL;
     if (n > max_bytes) return fail(f, SLUICE_FORMAT, "%zu bytes exceed %zu", n, max_bytes);
     struct json_tree t = {.max_values = MAX_JSON_VALUES, .max_containers = MAX_JSON_LISTS, .nul_in_values = true};
-    if (json_tree_build(&t, data, n) == JSON_TREE_NO_OBJECT) look_closer(&t, data, n);
+    json_tree_build(&t, data, n);
     *out = t.root;
     sluice_status status = word_problem(&t, f);
     json_tree_end(&t);

@@ -120,6 +120,7 @@ Test(vocab_hostile, vocab_ids)
     check_model("{\"a\": 1.5}", "[]", "", "tokenizer.json: token \"a\": the id must be an integer");
     check_model("{\"a\": \"3\"}", "[]", "", "tokenizer.json: token \"a\": the id must be an integer");
     check_model("{\"a\": 1, \"b\": 1}", "[]", "", "tokenizer.json: id 1 belongs to \"a\" and \"b\"");
+    check_model("{\"\": 1, \"b\": 1}", "[]", "", "tokenizer.json: id 1 belongs to \"\" and \"b\"");
     check_model("{\"a\": 4000000}", "[]", "", "tokenizer.json: highest id 4000000 for 1 tokens");
     check_model("{}", "[]", "", "tokenizer.json: vocab: empty");
     check_model("[]", "[]", "", "tokenizer.json: vocab: must be an object");

@@ -6,7 +6,8 @@ import re
 
 from source_files import ROOT, Findings, all_files, is_c, read_text
 
-# Who may include whom. A layer always sees itself; tests/ and bench/ see everything and are seen by nobody else.
+# Who may include whom. A layer always sees itself; tests/, bench/ and fuzz/ see everything and are seen by
+# nobody else.
 MAY_INCLUDE = {
     "kernel/base": {"include"},
     "kernel/quant": {"kernel/base"},
@@ -20,7 +21,7 @@ MAY_INCLUDE = {
     "tools": {"include"},
     "cmake": set(),
 }
-EVERYTHING = {"tests", "bench"}
+EVERYTHING = {"tests", "bench", "fuzz"}
 
 # Headers with an owner: pattern, folders that may include it, why.
 OWNED = [
@@ -75,7 +76,7 @@ def check_file(path, text, findings):
             continue
         below = layer_of(target)
         if below in EVERYTHING:
-            findings.add(path, line, f"includes {name}: only tests/ and bench/ include from {below}/")
+            findings.add(path, line, f"includes {name}: only tests/, bench/ and fuzz/ include from {below}/")
         elif below != layer and below not in MAY_INCLUDE.get(layer, set()):
             findings.add(path, line, f"includes {name}: {layer} may not see {below}")
 

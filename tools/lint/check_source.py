@@ -47,7 +47,7 @@ WORDS = {
 WORD = re.compile(r"\b(" + "|".join(map(re.escape, WORDS)) + r")\b")
 
 LIBRARY = ("kernel/", "weights/")
-OURS = ("kernel/", "weights/", "include/", "tools/", "tests/", "bench/")
+OURS = ("kernel/", "weights/", "include/", "tools/", "tests/", "bench/", "fuzz/")
 # Pattern, folders it holds for, files it does not hold for, what to say.
 CODE_RULES = [
     (r"\b(assert|abort|exit|_exit|quick_exit)\s*\(", LIBRARY, ("kernel/ops/assume.h",),
