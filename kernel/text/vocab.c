@@ -37,7 +37,7 @@ static sluice_status load_tokenizer(struct vocab *v, const json_t *root, struct 
 static sluice_status load_config(struct vocab *v, const char *data, size_t n, struct failure *f)
 {
     json_t *root;
-    sluice_status status = json_read(&root, data, n, MAX_CONFIG_BYTES, true, f); /* model_max_length is often 10^30 */
+    sluice_status status = json_read(&root, data, n, MAX_CONFIG_BYTES, f);
     if (!status) status = added_from_config(v, root, f);
     if (!status) status = template_from_config(v, root, f);
     json_decref(root);
@@ -57,7 +57,7 @@ sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_
     sluice_status status = v ? SLUICE_OK : fail_memory(f, NULL);
     if (!status) {
         v->bos_id = v->eos_id = v->pad_id = -1;
-        status = json_read(&root, tokenizer_json, tokenizer_bytes, MAX_JSON_BYTES, false, f);
+        status = json_read(&root, tokenizer_json, tokenizer_bytes, MAX_JSON_BYTES, f);
     }
     if (!status) status = load_tokenizer(v, root, f);
     if (!status && tokenizer_config) {

@@ -188,7 +188,7 @@ sluice_status vocab_create_tiktoken(struct vocab **out, const char *model, size_
         name = "tiktoken.model";
         status = fail(f, SLUICE_FORMAT, "%zu bytes exceed %d", model_bytes, MAX_JSON_BYTES);
     }
-    if (!status) status = json_read(&config, tokenizer_config, config_bytes, MAX_CONFIG_BYTES, true, f);
+    if (!status) status = json_read(&config, tokenizer_config, config_bytes, MAX_CONFIG_BYTES, f);
     if (!status) status = load(v, model, model_bytes, config, &name, f);
     json_decref(config);
     if (status) {
