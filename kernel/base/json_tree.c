@@ -129,11 +129,11 @@ enum json_tree_problem json_tree_build(struct json_tree *t, const char *text, si
     size_t first = 0;
     while (first < n && memchr(" \t\r\n", text[first], 4)) first++;
     json_start(&t->reader, text, n);
+    t->reader.raw = text + first;
+    if (first == n || text[first] != '{') return t->problem = JSON_TREE_NO_OBJECT;
     t->problem = survey(t);
     if (t->problem) return t->problem;
     json_start(&t->reader, text, n);
-    t->reader.raw = text + first;
-    if (text[first] != '{') return t->problem = JSON_TREE_NO_OBJECT;
     t->key = memory_alloc(n + 2);
     if (!t->key) return t->problem = JSON_TREE_MEMORY;
     t->problem = build(t);

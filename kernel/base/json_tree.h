@@ -15,7 +15,7 @@ enum json_tree_problem {
     JSON_TREE_FINE,
     JSON_TREE_MEMORY,
     JSON_TREE_MALFORMED, /* reader.problem says how */
-    JSON_TREE_NO_OBJECT, /* the text is another value */
+    JSON_TREE_NO_OBJECT, /* the text is something else, or nothing */
     JSON_TREE_NUL,       /* in a key, or in a value where that is not allowed */
     JSON_TREE_SURROGATE, /* half of a pair */
     JSON_TREE_NUMBER,    /* too large for a double */

@@ -37,7 +37,7 @@ static sluice_status word_problem(const struct json_tree *t, struct failure *f)
     if (t->problem == JSON_TREE_MEMORY) return fail_memory(f, NULL);
     if (malformed && r->problem == JSON_TOO_DEEP)
         return fail(f, SLUICE_FORMAT, "byte %zu: nested deeper than %d", at, JSON_MAX_DEPTH);
-    if (t->problem == JSON_TREE_NO_OBJECT) return fail(f, SLUICE_FORMAT, "must be an object");
+    if (t->problem == JSON_TREE_NO_OBJECT) return fail(f, SLUICE_FORMAT, "a JSON object is missing");
     if (t->problem == JSON_TREE_VALUES) return fail(f, SLUICE_FORMAT, "more than %d values", MAX_JSON_VALUES);
     if (t->problem == JSON_TREE_CONTAINERS)
         return fail(f, SLUICE_FORMAT, "more than %d lists and objects", MAX_JSON_LISTS);

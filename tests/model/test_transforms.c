@@ -698,9 +698,8 @@ Test(transforms, strays)
         "model.language_model.layers.3.x.weight",
         "language_model.model.layers.12.x.weight",
         "blk.3.nextn.eh_proj.weight",
-        "blk.4294967295.x.weight", /* no layer number of 32 bits */
-        "blk.4294967296.x.weight",
-        "blk.99999999999999999999999999.x.weight",
+        "model.layers.4294967295.x.weight", /* no layer number of 32 bits */
+        "model.layers.99999999999999999999999999.x.weight",
         "model.layers.0.self_attn.rotary_emb.inv_freq",
         "model.embed_vision.embedding.weight",
         "language_model.vision_tower.x",
@@ -708,7 +707,8 @@ Test(transforms, strays)
     static const char *const others[] = {
         "model.layers.2.x.weight", "model.norm2.weight",           "blk.2.x.weight", "lm_head.bias", "lm_head.weight",
         "model.layers.x.weight",   "language_model.lm_head.weight", "blk.4.attn_q.weight",
-        "blk.4294967299.x.weight", "blk.536870912.x.weight"};
+        "blk.4294967295.x.weight", "blk.4294967296.x.weight",      "blk.4294967299.x.weight", "blk.536870912.x.weight",
+        "blk.99999999999999999999999999.x.weight"};
     config.n_layers = 3;
     config.n_extra_layers = 1;
     for (size_t i = 0; i < sizeof strays / sizeof *strays; i++)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 enum fault_call {
-    FAULT_OPEN, /* without O_CREAT */
+    FAULT_OPEN, /* without O_CREAT, and not what the kernel says of itself below /proc and /sys */
     FAULT_CREATE,
     FAULT_STAT, /* lstat too */
     FAULT_FSTAT,
