@@ -365,15 +365,22 @@ static uint64_t bytes_beside_file(const struct binder *b)
     for (size_t i = 0; i < b->n_jobs; i++) {
         const struct job *job = &b->jobs[i];
         const struct row_source *rows = &job->item->rows;
-        if (!job->layout) bytes += job_bytes(job);
+        if (!job->layout) bytes += job_bytes(job);           /* bounded: lies in files */
         if (!job->layout || job->item->expert > 0) continue; /* a bank is asked for its first matrix */
         const struct panel_layout *layout =
             panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags | PANEL_FILE);
         if (layout && lies_packed(b, layout, i)) continue;
         layout = panel_layout_choose(rows->dtype, rows->n, rows->k, o->features, o->layout_flags);
-        if (layout) bytes += bank_count(b, i) * layout->packed_bytes(rows->n, rows->k);
+        if (layout) bytes += bank_count(b, i) * layout->packed_bytes(rows->n, rows->k); /* bounded: as in the files */
     }
     return bytes;
+}
+
+/* For sentences: what is beyond 64 bits is as good as the largest number. */
+static uint64_t sum_of(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+    return checked_add(&sum, a, b) ? sum : UINT64_MAX;
 }
 
 /* The sentence about a model that does not fit: the sum, and what would fit. */
@@ -382,21 +389,21 @@ static sluice_status fail_sum(const struct binder *b, uint64_t available, uint64
     const unsigned flags = b->options->layout_flags;
     const uint64_t weights = b->model->weight_bytes, reserve = session ? session : available / 16;
     const uint64_t budget = available > reserve ? available - reserve : 0;
-    uint64_t smaller = 0, all;
+    uint64_t smaller = 0;
     char sum[96] = "", advice[160], in_file[96] = "", word[TYPE_WORD_BYTES], size[2][SIZE_BYTES];
     model_type_word(model_smaller_type(b->model, budget, &smaller), word);
     if (session)
         snprintf(sum, sizeof sum, " and the session %s, together %s", size_text(size[0], session),
-                 size_text(size[1], checked_add(&all, weights, session) ? all : UINT64_MAX));
+                 size_text(size[1], sum_of(weights, session)));
     if (smaller < weights)
         snprintf(advice, sizeof advice, ": --load-as %s, or a file written by quantize --type %s, would %sneed %s",
-                 word, word, smaller <= budget ? "" : "still ", size_text(size[0], smaller + session));
+                 word, word, smaller <= budget ? "" : "still ", size_text(size[0], sum_of(smaller, session)));
     else
         snprintf(advice, sizeof advice, ", and no type of --load-as or quantize needs less");
     const uint64_t beside = flags & (PANEL_FILE | PANEL_BLAS) ? weights : bytes_beside_file(b);
     if (beside < weights && beside <= budget)
         snprintf(in_file, sizeof in_file, "; --no-repack instead reads weights in the file and needs %s",
-                 size_text(size[0], beside + session));
+                 size_text(size[0], sum_of(beside, session)));
     return fail(b->failure, SLUICE_MEMORY, "%s: the weights need %s%s, %s are available%s%s", archive_name(b->archive),
                 size_text(size[0], weights), sum, size_text(size[1], available), advice, in_file);
 }

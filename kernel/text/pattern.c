@@ -145,7 +145,8 @@ static bool matcher_ready(struct matcher *m)
 static int run(const struct pattern *p, struct matcher *m, const char *text, size_t n, size_t from, uint64_t steps,
                uint32_t options)
 {
-    pcre2_set_match_limit(m->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+    const uint32_t limit = steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX; /* bounded: compared */
+    pcre2_set_match_limit(m->context, limit);
     return pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | options, m->data, m->context);
 }
 
@@ -157,8 +158,8 @@ static int run_at(const struct pattern *p, struct matcher *m, const char *text, 
     uint64_t steps = EASY_STEPS;
     int count = run(p, m, text, n, at, steps, PCRE2_ANCHORED);
     while (count == PCRE2_ERROR_MATCHLIMIT && steps < most && m->hard_steps <= budget) {
-        steps = steps * STEPS_FACTOR < most ? steps * STEPS_FACTOR : most;
-        m->hard_steps += steps;
+        steps = steps < most / STEPS_FACTOR ? steps * STEPS_FACTOR : most; /* bounded: at most `most` */
+        m->hard_steps += steps;                                            /* bounded: at most budget + most */
         count = run(p, m, text, n, at, steps, PCRE2_ANCHORED);
     }
     return count;

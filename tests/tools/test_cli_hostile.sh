@@ -122,8 +122,8 @@ options_of() {
         on && /^$/ { on = 0 }
         on { sub(/^ +/, text == "" ? "" : " "); text = text $0 }
         END { if (text != "") print text }
-    ' | sed -nE -e 's/^(-[a-z])(, (--[a-z-]+))?( ([A-Z][^ ]*))? +(.*)$/\1|\3|\5|\6/p; t' \
-        -e 's/^(--[a-z-]+)( ([A-Z][^ ]*))? +(.*)$/\1|\1|\3|\4/p'
+    ' | sed -nE -e 's/^(-[a-z])(, (--[a-z-]+))?( ([A-Z][^ ]*))? +(.*)$/\1;\3;\5;\6/p; t' \
+        -e 's/^(--[a-z-]+)( ([A-Z][^ ]*|[a-z]+\|[a-z]+))? +(.*)$/\1;\1;\3;\4/p'
 }
 
 integers=('' x 1.5 1e3 0x10 ' 4' '4 ' 4k 4K 4M 1_000 nan NaN inf -inf -1 --1 + - -- 99999999999999999999
@@ -135,7 +135,7 @@ reals=('' x nan NaN -nan inf -inf infinity 1e999 -1e999 0x1p3 1e . - + +-1 1,5 1
 test_values() {
     local c label name value help v n=0
     for c in $commands; do
-        while IFS='|' read -r label name value help; do
+        while IFS=';' read -r label name value help; do
             [ "$name" = --help ] && continue
             n=$((n + 1))
             if [ -z "$value" ]; then
@@ -175,6 +175,7 @@ test_words() {
     local words=($'\e[31m' $'\xff' '' q4 'q8_0 ') as_shown=('\x1b[31m' '\xff' '' q4 'q8_0 ')
     for i in "${!words[@]}"; do
         word=${words[i]} shown=${as_shown[i]}
+        refuse 1 "--load: found \"$shown\", expected map or read" run "$tiny" --tokens 1 --load "$word"
         refuse 1 "--cache-type: found \"$shown\", expected f32, f16, bf16 or q8_0" \
             run "$tiny" --tokens 1 --cache-type "$word"
         for c in inspect bench; do
@@ -321,7 +322,7 @@ test_models() {
     refuse 3 ': cannot open: No such file or directory' verify "$tiny" --reference ''
     refuse 2 "$work/fifo: not a regular file" verify "$tiny" --reference "$work/fifo"
     refuse 2 '/dev/zero: not a regular file' verify "$tiny" --reference /dev/zero
-    refuse 2 'file: header: file too short' verify "$tiny" --reference "$work/file"
+    refuse 2 'file: header: file too short (5 bytes, need 8)' verify "$tiny" --reference "$work/file"
 }
 
 test_output_files() {
