@@ -127,6 +127,7 @@ static enum json_tree_problem build(struct json_tree *t)
 enum json_tree_problem json_tree_build(struct json_tree *t, const char *text, size_t n)
 {
     size_t first = 0;
+    if (n == 0) text = ""; /* an empty file has no address */
     while (first < n && memchr(" \t\r\n", text[first], 4)) first++;
     json_start(&t->reader, text, n);
     t->reader.raw = text + first;
