@@ -14,6 +14,7 @@
 enum {
     ARCHIVE_MAX_TENSORS = 1048576, /* all shards together; unfused 256-expert checkpoints have about 90,000 */
     ARCHIVE_MAX_SHARDS = 4096,
+    ARCHIVE_MAX_HEADER_BYTES = 256 << 20,    /* of all shards together: 1,048,576 tensors of 256 bytes of text */
     ARCHIVE_MAX_DOCUMENT_BYTES = 16 << 20,   /* configuration, model card */
     ARCHIVE_MAX_INDEX_BYTES = 128 << 20,     /* 1,048,576 tensors of 120 bytes of text */
     ARCHIVE_MAX_TOKENIZER_BYTES = 256 << 20, /* tokenizer.json */
@@ -76,6 +77,8 @@ struct tensor_file {
     char *strings;               /* block that holds every tensor name and metadata string */
     struct tensor_view *tensors; /* [n], sorted by name */
     size_t n;
+    /* safetensors only */
+    size_t header_bytes;
     struct string_pair *metadata; /* [n_metadata], sorted by key */
     size_t n_metadata;
     /* GGUF only */

@@ -30,7 +30,7 @@ enum {
 struct parse {
     struct tensor_file *file;
     struct failure *f;
-    const char *header; /* [header_n] */
+    const char *header;         /* [header_n] */
     size_t header_n, n_tensors; /* n_tensors: as the first pass has counted */
     const unsigned char *data;  /* [data_bytes], the data section */
     uint64_t data_bytes;
@@ -79,7 +79,7 @@ static sluice_status find_header(struct parse *p)
 
     file_map_need(map, LENGTH_BYTES + (size_t)length); /* bounded: compared with the rest of the file */
     p->header = (const char *)map->data + LENGTH_BYTES;
-    p->header_n = (size_t)length; /* bounded: at most the rest of the file */
+    p->header_n = p->file->header_bytes = (size_t)length; /* bounded: at most the rest of the file */
     p->data = map->data + LENGTH_BYTES + p->header_n;
     p->data_bytes = rest - length;
     if (p->header[0] != '{')

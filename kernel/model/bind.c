@@ -249,30 +249,44 @@ static bool gate_up_alike(const struct binder *b, int l)
            operands_alike(&layer->gate.first, &layer->up.first, b->model->features);
 }
 
-/* Gate and up may be of different types, as quantised files have them, and one of them may have to be packed where the
- * other could stay in the file. If their layouts then take rows packed in different ways, both get others. */
-static sluice_status match_gate_up(struct binder *b, int l)
+/* Gives the gates and ups of these layers other layouts. One pass over all jobs: a file may have millions. */
+static sluice_status choose_again(struct binder *b, const bool *layers, unsigned flags)
 {
-    const struct layer *layer = &b->model->layers[l];
-    const unsigned packed = b->options->layout_flags & ~(unsigned)PANEL_FILE, flags[] = {packed, packed | PANEL_FLOAT};
-    for (size_t attempt = 0; attempt < sizeof flags / sizeof *flags && !gate_up_alike(b, l); attempt++)
-        for (size_t i = 0; i < b->n_jobs; i++) {
-            const struct planned *item = b->jobs[i].item;
-            if (item->layer != l || (item->role != ROLE_EXPERT_GATE && item->role != ROLE_EXPERT_UP)) continue;
-            sluice_status s = choose_layout(b, i, flags[attempt]);
-            if (s) return s;
-        }
-    if (gate_up_alike(b, l)) return SLUICE_OK;
-    return fail(b->failure, SLUICE_UNSUPPORTED, "%s: layer %d: experts' gate is %s and up is %s, expected one type",
-                archive_name(b->archive), l, dtype_info(layer->gate.first.layout->weight)->name,
-                dtype_info(layer->up.first.layout->weight)->name);
+    for (size_t i = 0; i < b->n_jobs; i++) {
+        const struct planned *item = b->jobs[i].item;
+        if ((item->role != ROLE_EXPERT_GATE && item->role != ROLE_EXPERT_UP) || !layers[item->layer]) continue;
+        sluice_status s = choose_layout(b, i, flags);
+        if (s) return s;
+    }
+    return SLUICE_OK;
 }
 
+/* Gate and up may be of different types, as quantised files have them, and one of them may have to be packed where the
+ * other could stay in the file. If their layouts then take rows packed in different ways, both get others. */
 static sluice_status match_gates_up(struct binder *b)
 {
+    const struct model *m = b->model;
+    const unsigned packed = b->options->layout_flags & ~(unsigned)PANEL_FILE, flags[] = {packed, packed | PANEL_FLOAT};
+    const int n_layers = m->config.n_layers;
+    bool *unlike = memory_calloc((size_t)n_layers, sizeof *unlike);
+    if (!unlike) return fail_memory(b->failure, archive_name(b->archive));
     sluice_status s = SLUICE_OK;
-    for (int l = 0; l < b->model->config.n_layers && !s; l++) s = match_gate_up(b, l);
-    return s;
+    int first = -1;
+    for (size_t attempt = 0; !s; attempt++) {
+        first = -1;
+        for (int l = n_layers - 1; l >= 0; l--) {
+            unlike[l] = !gate_up_alike(b, l);
+            if (unlike[l]) first = l;
+        }
+        if (first < 0 || attempt == sizeof flags / sizeof *flags) break;
+        s = choose_again(b, unlike, flags[attempt]);
+    }
+    memory_free(unlike);
+    if (s || first < 0) return s;
+    const struct layer *layer = &m->layers[first];
+    return fail(b->failure, SLUICE_UNSUPPORTED, "%s: layer %d: experts' gate is %s and up is %s, expected one type",
+                archive_name(b->archive), first, dtype_info(layer->gate.first.layout->weight)->name,
+                dtype_info(layer->up.first.layout->weight)->name);
 }
 
 /* Tensors that no rule asked for. */

@@ -704,11 +704,19 @@ Test(transforms, strays)
         "model.embed_vision.embedding.weight",
         "language_model.vision_tower.x",
     };
-    static const char *const others[] = {
-        "model.layers.2.x.weight", "model.norm2.weight",           "blk.2.x.weight", "lm_head.bias", "lm_head.weight",
-        "model.layers.x.weight",   "language_model.lm_head.weight", "blk.4.attn_q.weight",
-        "blk.4294967295.x.weight", "blk.4294967296.x.weight",      "blk.4294967299.x.weight", "blk.536870912.x.weight",
-        "blk.99999999999999999999999999.x.weight"};
+    static const char *const others[] = {"model.layers.2.x.weight",
+                                         "model.norm2.weight",
+                                         "blk.2.x.weight",
+                                         "lm_head.bias",
+                                         "lm_head.weight",
+                                         "model.layers.x.weight",
+                                         "language_model.lm_head.weight",
+                                         "blk.4.attn_q.weight",
+                                         "blk.4294967295.x.weight",
+                                         "blk.4294967296.x.weight",
+                                         "blk.4294967299.x.weight",
+                                         "blk.536870912.x.weight",
+                                         "blk.99999999999999999999999999.x.weight"};
     config.n_layers = 3;
     config.n_extra_layers = 1;
     for (size_t i = 0; i < sizeof strays / sizeof *strays; i++)

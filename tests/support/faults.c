@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const fault_names[N_FAULT_CALLS] = {"open",      "create", "stat",   "fstat", "mmap", "pread", "pwrite",
+const char *const fault_names[N_FAULT_CALLS] = {"open",      "create",    "stat",  "fstat",  "mmap", "pread", "pwrite",
                                                 "fallocate", "ftruncate", "fsync", "rename", "link", "close"};
 long fault_cut_bytes;
 
@@ -70,8 +70,8 @@ static int fails(enum fault_call call)
 /* ---- the calls --------------------------------------------------------------------------------------------------- */
 
 #define EXPORTED __attribute__((visibility("default")))
-#define WRAPPED(type, name, ...)      \
-    type __real_##name(__VA_ARGS__);  \
+#define WRAPPED(type, name, ...)              \
+    type __real_##name(__VA_ARGS__);          \
     EXPORTED type __wrap_##name(__VA_ARGS__); \
     type __wrap_##name(__VA_ARGS__)
 

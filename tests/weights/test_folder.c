@@ -473,6 +473,31 @@ Test(folder, too_many_shards_and_tensors, .timeout = 60)
     free(index);
 }
 
+/* A header may have 100 MB, and shards may be links: a small folder is not read for an hour. */
+Test(folder, shards_that_are_links_to_one_large_header, .timeout = 60)
+{
+    enum { HEADER_BYTES = 60000000 };
+    char *file = malloc(8 + HEADER_BYTES), *p;
+    uint64_t length = HEADER_BYTES;
+    cr_assert(file);
+    memcpy(file, &length, 8);
+    memset(file + 8, ' ', HEADER_BYTES);
+    p = file + 8;
+    memcpy(p, "{}", 2);
+    folder_write_text(&folder, "config.json", "{}");
+    folder_write(&folder, "0", file, 8 + HEADER_BYTES);
+    free(file);
+    char index[256] = "{\"weight_map\":{\"t0\":\"0\"";
+    for (int i = 1; i < 9; i++) {
+        char name[2] = {(char)('0' + i), 0};
+        cr_assert_eq(symlink("0", folder_path(&folder, name)), 0);
+        sprintf(index + strlen(index), ",\"t%d\":\"%d\"", i, i);
+    }
+    strcat(index, "}}");
+    folder_write_text(&folder, INDEX, index);
+    refused(ALL, SLUICE_FORMAT, "4: header: all headers up to here exceed 268435456 bytes");
+}
+
 /* ---- C08..C10: documents ----------------------------------------------------------------------------------------- */
 
 Test(folder, c08_configuration_that_is_not_json)
