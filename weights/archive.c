@@ -190,14 +190,24 @@ sluice_status tensor_file_take(struct tensor_file *file, const char *name, struc
     return file->name ? SLUICE_OK : fail_memory(f, shown);
 }
 
+sluice_status archive_add_up(struct archive *a, const struct tensor_file *file, struct failure *f)
+{
+    a->header_bytes += file->header_bytes; /* bounded: compared each time, as the next one is */
+    a->n_read += file->n;                  /* bounded: the same */
+    if (a->header_bytes > ARCHIVE_MAX_HEADER_BYTES)
+        return fail(f, SLUICE_FORMAT, "%s: header: all headers up to here have %llu bytes, expected at most %d",
+                    file->name, (unsigned long long)a->header_bytes, ARCHIVE_MAX_HEADER_BYTES);
+    if (a->n_read > ARCHIVE_MAX_TENSORS)
+        return fail(f, SLUICE_FORMAT, "%s: header: all files up to here have %llu tensors, expected at most %d",
+                    file->name, (unsigned long long)a->n_read, ARCHIVE_MAX_TENSORS);
+    return SLUICE_OK;
+}
+
 sluice_status archive_join(struct archive *a, struct failure *f)
 {
-    uint64_t n = 0;
+    size_t n_tensors = 0;
     for (size_t i = 0; i < a->n_files; i++)
-        if (!checked_add(&n, n, a->files[i].n) || n > ARCHIVE_MAX_TENSORS)
-            return fail(f, SLUICE_FORMAT, "%s: tensor count exceeds the limit %d", a->name, ARCHIVE_MAX_TENSORS);
-
-    const size_t n_tensors = (size_t)n; /* bounded: at most ARCHIVE_MAX_TENSORS */
+        n_tensors += a->files[i].n; /* bounded: by ARCHIVE_MAX_TENSORS in each file, and in archive_add_up */
     if (a->n_files == 1) {
         a->tensors = a->files[0].tensors;
         a->files[0].tensors = NULL;

@@ -77,8 +77,8 @@ struct tensor_file {
     char *strings;               /* block that holds every tensor name and metadata string */
     struct tensor_view *tensors; /* [n], sorted by name */
     size_t n;
+    uint64_t header_bytes; /* before the data section */
     /* safetensors only */
-    size_t header_bytes;
     struct string_pair *metadata; /* [n_metadata], sorted by key */
     size_t n_metadata;
     /* GGUF only */
@@ -96,7 +96,8 @@ struct archive {
     char *warning;             /* NULL when there is none */
     struct tensor_file *files; /* [n_files], one per shard */
     size_t n_files;
-    struct tensor_view *tensors; /* [n_tensors], all shards, sorted by name */
+    uint64_t header_bytes, n_read; /* of the files that are read so far: archive_add_up */
+    struct tensor_view *tensors;   /* [n_tensors], all shards, sorted by name */
     size_t n_tensors;
     json_t *documents[N_DOCUMENTS];
     struct text {
@@ -107,6 +108,9 @@ struct archive {
 
 /* safetensors.c: reads the header of file->map, which the caller has filled together with file->name. On failure the
  * caller still closes the file. */
+/* After each file of several: together they keep to the limits of one. Thousands of names may be links to one file, and
+ * files of holes are larger than what they take on disk. */
+sluice_status archive_add_up(struct archive *a, const struct tensor_file *file, struct failure *f);
 sluice_status safetensors_read(struct tensor_file *file, struct failure *f);
 /* archive.c: the file owns the map from now on, whatever follows, and is called `name` (escaped) in messages. */
 sluice_status tensor_file_take(struct tensor_file *file, const char *name, struct file_map map, struct failure *f);

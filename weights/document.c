@@ -7,36 +7,13 @@
 
 enum { MAX_VALUES = 1048576, MAX_CONTAINERS = 131072 };
 
-static sluice_status fail_at(const struct json_tree *t, const char *name, const char *reason, struct failure *f)
-{
-    return fail(f, SLUICE_FORMAT, "%s: JSON error at byte %zu: %s", name, json_tree_at(t), reason);
-}
-
-static sluice_status word_problem(const struct json_tree *t, const char *name, struct failure *f)
-{
-    char shown[ESCAPED_BYTES];
-    switch (t->problem) {
-    case JSON_TREE_FINE: return SLUICE_OK;
-    case JSON_TREE_MEMORY: return fail_memory(f, name);
-    case JSON_TREE_MALFORMED: return json_fail(&t->reader, name, f);
-    case JSON_TREE_NO_OBJECT: return fail_at(t, name, "a JSON object is missing", f);
-    case JSON_TREE_NUL:
-    case JSON_TREE_SURROGATE: return fail_at(t, name, "a string holds NUL or half of a surrogate pair", f);
-    case JSON_TREE_NUMBER: return fail_at(t, name, "number out of range", f);
-    case JSON_TREE_TWICE:
-        escape_text(shown, sizeof shown, t->key, t->key_n);
-        return fail(f, SLUICE_FORMAT, "%s: \"%s\" appears twice", name, shown);
-    case JSON_TREE_VALUES: return fail(f, SLUICE_FORMAT, "%s: more than %d values", name, MAX_VALUES);
-    default: return fail(f, SLUICE_FORMAT, "%s: more than %d objects and arrays", name, MAX_CONTAINERS);
-    }
-}
-
 sluice_status document_parse(json_t **out, const char *name, const struct file_map *map, struct failure *f)
 {
     struct json_tree t = {.max_values = MAX_VALUES, .max_containers = MAX_CONTAINERS};
     json_tree_build(&t, (const char *)map->data, map->bytes);
     *out = t.root;
-    sluice_status status = word_problem(&t, name, f);
+    sluice_status status = json_tree_fail(&t, f);
+    if (status) fail_in(f, name);
     json_tree_end(&t);
     return status;
 }

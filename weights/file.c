@@ -221,19 +221,26 @@ bool file_name_is_plain(const char *name, size_t n)
 const char *file_hub_snapshot(char out[PATH_MAX], const char *path)
 {
     enum { MAX_REVISION_BYTES = 128 };
+    struct file_root root;
     struct file_map revision;
     struct stat s;
-    bool fits = snprintf(out, PATH_MAX, "%s/config.json", path) < PATH_MAX - 256;
-    if (!fits || stat(out, &s) == 0) return path;
-    snprintf(out, PATH_MAX, "%.3800s/refs/main", path);
-    if (file_map_open(&revision, out, "refs/main", MAX_REVISION_BYTES, FILE_READ, NULL)) return path;
+    bool absent, fits = snprintf(out, PATH_MAX, "%s/config.json", path) < PATH_MAX - 256;
+    if (!fits || stat(out, &s) == 0 || file_root_find(&root, path, FILE_READ, NULL)) return path;
+    if (file_map_in(&revision, &root, "refs/main", MAX_REVISION_BYTES, &absent, NULL) || absent) return path;
     const char *name = (const char *)revision.data;
     size_t n = 0;
     while (n < revision.bytes && name[n] > ' ') n++;
-    bool found = n > 0 && file_name_is_plain(name, n);
-    if (found) snprintf(out, PATH_MAX, "%.3800s/snapshots/%.*s", path, (int)n, name);
+    char joined[PATH_MAX + 160], snapshots[PATH_MAX + 16];
+    const int snapshots_n = snprintf(snapshots, sizeof snapshots, "%s/snapshots/", root.folder);
+    snprintf(joined, sizeof joined, "%s%.*s", snapshots, (int)n, name); /* bounded: at most MAX_REVISION_BYTES */
+    const bool named = n > 0 && file_name_is_plain(name, n);
     file_map_close(&revision);
-    return found ? out : path;
+    if (!named) return path;
+    if (!realpath(joined, out)) { /* not there: opening it says so */
+        snprintf(out, PATH_MAX, "%.*s", PATH_MAX - 1, joined);
+        return out;
+    }
+    return strncmp(out, snapshots, (size_t)snapshots_n) == 0 ? out : path; /* it may be a link, but to nowhere else */
 }
 
 sluice_status file_map_in(struct file_map *out, const struct file_root *root, const char *name, uint64_t max_bytes,

@@ -257,7 +257,7 @@ static sluice_status number_shards(struct index *x, size_t *n_shards, struct fai
 
 static sluice_status read_shards(struct archive *a, const struct file_root *root, struct index *x, struct failure *f)
 {
-    size_t n_shards, header_bytes = 0;
+    size_t n_shards;
     sluice_status status = number_shards(x, &n_shards, f);
     if (status) return status;
     a->files = memory_calloc(n_shards, sizeof *a->files);
@@ -271,11 +271,8 @@ static sluice_status read_shards(struct archive *a, const struct file_root *root
         status = file_map_in(&map, root, entry->shard, UINT64_MAX, &absent, f);
         if (!status && absent) status = index_fail(f, "shard ", entry->shard, strlen(entry->shard), " not found");
         if (!status) status = read_tensor_file(&a->files[entry->file], entry->shard, map, f);
+        if (!status) status = archive_add_up(a, &a->files[entry->file], f);
         if (status) return status;
-        header_bytes += a->files[entry->file].header_bytes; /* bounded: compared each time */
-        if (header_bytes > ARCHIVE_MAX_HEADER_BYTES)        /* thousands of shards may be links to one */
-            return fail(f, SLUICE_FORMAT, "%s: header: all headers up to here exceed %d bytes",
-                        a->files[entry->file].name, ARCHIVE_MAX_HEADER_BYTES);
     }
     return SLUICE_OK;
 }

@@ -466,6 +466,7 @@ static sluice_status measure(struct parse *p)
 static sluice_status find_section(struct parse *p, struct section *s)
 {
     uint64_t bytes = p->file->map.bytes;
+    p->file->header_bytes = bytes - remaining(p);
     if (!checked_align(&s->start, bytes - remaining(p), p->alignment)) s->start = UINT64_MAX;
     s->bytes = bytes > s->start ? bytes - s->start : 0;
     if (s->start <= bytes || p->n_tensors == 0 || !p->with_tensors) return SLUICE_OK;

@@ -135,6 +135,7 @@ static sluice_status read_later_part(struct archive *a, size_t i, const struct f
         return fail(f, SLUICE_FORMAT, "%s: split: part %zu of %u is missing (%s)", a->files[0].name, i + 1, p.count,
                     escape_text(shown, sizeof shown, name, strlen(name)));
     status = read_part(&a->files[i], name, map, true, &count, f);
+    if (!status) status = archive_add_up(a, &a->files[i], f);
     return status ? status : check_same_model(&a->files[0], &a->files[i], f);
 }
 
@@ -198,6 +199,7 @@ sluice_status gguf_open(struct archive *a, const struct file_root *root, const c
     }
     a->n_files = 1;
     sluice_status status = read_part(&a->files[0], name, map, tensors, &count, f);
+    if (!status) status = archive_add_up(a, &a->files[0], f);
     if (status) return status;
 
     struct part_name p = parse_name(name);

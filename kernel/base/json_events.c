@@ -296,8 +296,10 @@ bool json_u64(const struct json_reader *r, uint64_t *out)
 sluice_status json_fail(const struct json_reader *r, const char *place, struct failure *f)
 {
     if (r->problem == JSON_TOO_DEEP)
-        return fail(f, SLUICE_FORMAT, "%s: JSON nested deeper than %d", place, JSON_MAX_DEPTH);
-    if (r->problem == JSON_NOT_FINITE)
-        return fail(f, SLUICE_FORMAT, "%s: %s (byte %zu)", place, r->reason, r->problem_at);
-    return fail(f, SLUICE_FORMAT, "%s: JSON error at byte %zu: %s", place, r->problem_at, r->reason);
+        fail(f, SLUICE_FORMAT, "JSON nested deeper than %d", JSON_MAX_DEPTH);
+    else if (r->problem == JSON_NOT_FINITE)
+        fail(f, SLUICE_FORMAT, "%s (byte %zu)", r->reason, r->problem_at);
+    else
+        fail(f, SLUICE_FORMAT, "JSON error at byte %zu: %s", r->problem_at, r->reason);
+    return place ? fail_in(f, place) : SLUICE_FORMAT;
 }

@@ -64,7 +64,7 @@ bool json_text_is(const struct json_reader *r, const char *text); /* compares th
 /* The latest number as an unsigned integer; false for a sign, a fraction, an exponent or 2^64 and above. */
 bool json_u64(const struct json_reader *r, uint64_t *out);
 
-/* Records the reader's error as "PLACE: JSON error at byte 52: REASON" or its special forms. */
+/* Records the reader's error as "PLACE: JSON error at byte 52: REASON" or its special forms; place NULL: without it. */
 sluice_status json_fail(const struct json_reader *r, const char *place, struct failure *f);
 
 #endif

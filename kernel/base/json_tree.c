@@ -1,4 +1,4 @@
-/* Owns the way from events to a tree (see json_tree.h). What went wrong is a number; the sentence is the caller's. */
+/* Owns the way from events to a tree (see json_tree.h), and the words for what went wrong on it. */
 #include "base/json_tree.h"
 
 #include <locale.h>
@@ -151,4 +151,27 @@ void json_tree_end(struct json_tree *t)
     t->key = NULL;
 }
 
-size_t json_tree_at(const struct json_tree *t) { return (size_t)(t->reader.raw - t->reader.text); }
+static sluice_status fail_at(const struct json_tree *t, const char *reason, struct failure *f)
+{
+    return fail(f, SLUICE_FORMAT, "JSON error at byte %zu: %s", (size_t)(t->reader.raw - t->reader.text), reason);
+}
+
+sluice_status json_tree_fail(const struct json_tree *t, struct failure *f)
+{
+    char shown[ESCAPED_BYTES];
+    switch (t->problem) {
+    case JSON_TREE_FINE: return SLUICE_OK;
+    case JSON_TREE_MEMORY: return fail_memory(f, NULL);
+    case JSON_TREE_MALFORMED: return json_fail(&t->reader, NULL, f);
+    case JSON_TREE_NO_OBJECT: return fail_at(t, "a JSON object is missing", f);
+    case JSON_TREE_NUL:
+    case JSON_TREE_SURROGATE: return fail_at(t, "a string holds NUL or half of a surrogate pair", f);
+    case JSON_TREE_NUMBER: return fail_at(t, "number out of range", f);
+    case JSON_TREE_TWICE:
+        escape_text(shown, sizeof shown, t->key, t->key_n);
+        return fail(f, SLUICE_FORMAT, "\"%s\" appears twice", shown);
+    case JSON_TREE_VALUES: return fail(f, SLUICE_FORMAT, "more than %zu values", t->max_values);
+    case JSON_TREE_CONTAINERS: break;
+    }
+    return fail(f, SLUICE_FORMAT, "more than %zu objects and arrays", t->max_containers);
+}

@@ -42,7 +42,8 @@ struct json_tree {
 enum json_tree_problem json_tree_build(struct json_tree *t, const char *text, size_t n);
 void json_tree_end(struct json_tree *t);
 
-/* Offset in the text of what was read last. */
-size_t json_tree_at(const struct json_tree *t);
+/* Records the problem of a call as a sentence without the document's name, "JSON error at byte 52: REASON"; SLUICE_OK
+ * if there was none. */
+sluice_status json_tree_fail(const struct json_tree *t, struct failure *f);
 
 #endif

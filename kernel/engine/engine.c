@@ -105,27 +105,51 @@ static sluice_status check_options(const sluice_engine_options *o, struct failur
     return o->load_as ? read_load_as(o, &type, f) : SLUICE_OK;
 }
 
-static void warn(const sluice_engine_options *o, const char *text)
+/* What there is to remark while a model is opened is kept until it is open: beside the sentence of an error stands
+ * nothing else. */
+struct remarks {
+    const sluice_engine_options *options;
+    int n;
+    char texts[8][640];
+};
+
+static void remark(void *remarks, const char *text)
 {
-    if (o->warning) o->warning(o->context, text);
+    struct remarks *r = remarks;
+    if (r->n < (int)(sizeof r->texts / sizeof *r->texts)) snprintf(r->texts[r->n++], sizeof r->texts[0], "%s", text);
 }
 
-/* What opening can say before any file is read: a word in SLUICE_CPU that means nothing, more threads than CPUs. */
-static void warn_of_surroundings(const sluice_engine_options *o, const char *unknown_word)
+static void pass_progress(void *remarks, uint64_t done, uint64_t total)
 {
+    const struct remarks *r = remarks;
+    if (r->options->progress) r->options->progress(r->options->context, done, total);
+}
+
+static void say_remarks(const struct remarks *r)
+{
+    for (int i = 0; i < r->n && r->options->warning; i++) r->options->warning(r->options->context, r->texts[i]);
+}
+
+/* A word in SLUICE_CPU that means nothing, more threads than CPUs. */
+static void warn_of_surroundings(struct remarks *r, const char *unknown_word)
+{
+    const int n_threads = r->options->n_threads;
     char text[320], escaped[ESCAPED_BYTES];
     if (unknown_word) {
-        size_t n = (size_t)snprintf(text, sizeof text, "SLUICE_CPU: \"%.60s\" is not known, all features are used; "
-                                    "expected scalar", escape_text(escaped, sizeof escaped, unknown_word,
-                                                                   strlen(unknown_word)));
+        size_t n = (size_t)snprintf(text, sizeof text,
+                                    "SLUICE_CPU: \"%.60s\" is not known, all features are used; "
+                                    "expected scalar",
+                                    escape_text(escaped, sizeof escaped, unknown_word, strlen(unknown_word)));
         for (unsigned bit = 0; cpu_feature_name(bit) && n < sizeof text; bit++)
             n += (size_t)snprintf(text + n, sizeof text - n, ", %s", cpu_feature_name(bit));
-        warn(o, text);
+        remark(r, text);
     }
-    if (o->n_threads > cpu_count()) {
-        snprintf(text, sizeof text, "%d threads for the %d CPUs that this process may use: they wait for each other, "
-                 "which is much slower", o->n_threads, cpu_count());
-        warn(o, text);
+    if (n_threads > cpu_count()) {
+        snprintf(text, sizeof text,
+                 "%d threads for the %d CPUs that this process may use: they wait for each other, "
+                 "which is much slower",
+                 n_threads, cpu_count());
+        remark(r, text);
     }
 }
 
@@ -141,13 +165,13 @@ sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, str
 }
 
 /* The tokenizer, if its files, or in a GGUF file its keys, are there. */
-static sluice_status open_vocab(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
-                                struct failure *f)
+static sluice_status open_vocab(sluice_engine *e, const struct archive *a, struct remarks *r, struct failure *f)
 {
+    const sluice_engine_options *o = r->options;
     if (archive_format(a) == ARCHIVE_GGUF) {
         char text[512];
         sluice_status s = open_gguf_vocab(&e->vocab, a, text, sizeof text, f);
-        if (text[0]) warn(o, text);
+        if (text[0]) remark(r, text);
         if (!s && !e->vocab && o->flags & SLUICE_OPEN_TOKENIZER_ONLY)
             return fail(f, SLUICE_FORMAT, "%s: has no tokenizer", archive_name(a));
         return s;
@@ -180,18 +204,19 @@ void read_license(char out[LICENSE_BYTES], const struct archive *a)
 
 /* Special tokens that the model has no row for are no more than a pity: texts without them run (Gemma 3 1B has one for
  * images). Any other token comes up in plain text. */
-static sluice_status check_vocab_size(const sluice_engine *e, const sluice_engine_options *o, struct failure *f)
+static sluice_status check_vocab_size(const sluice_engine *e, const struct archive *a, struct remarks *r,
+                                      struct failure *f)
 {
     const int n = e->model.config.vocab_size;
     if (!e->vocab || vocab_size(e->vocab) <= n) return SLUICE_OK;
     if (vocab_core_size(e->vocab) > n)
-        return fail(f, SLUICE_FORMAT, "config.json: vocab_size: found %d, but the tokenizer has token id %d", n,
-                    vocab_core_size(e->vocab) - 1);
+        return fail(f, SLUICE_FORMAT, "%s: vocab_size: found %d, but the tokenizer has token id %d",
+                    archive_format(a) == ARCHIVE_GGUF ? e->name : "config.json", n, vocab_core_size(e->vocab) - 1);
     char text[128];
     snprintf(text, sizeof text,
              "the model has %d tokens and cannot run the tokenizer's special tokens from id %d to %d", n, n,
              vocab_size(e->vocab) - 1);
-    warn(o, text);
+    remark(r, text);
     return SLUICE_OK;
 }
 
@@ -206,9 +231,9 @@ static uint64_t expected_bytes(void *context)
     return session_bytes(s->engine, s->options);
 }
 
-static sluice_status open_model(sluice_engine *e, const struct archive *a, const sluice_engine_options *o,
-                                struct failure *f)
+static sluice_status open_model(sluice_engine *e, const struct archive *a, struct remarks *r, struct failure *f)
 {
+    const sluice_engine_options *o = r->options;
     struct expected_session session = {e, o->session};
     struct bind_options bind = {
         .features = e->features,
@@ -218,9 +243,9 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
         .exact = o->flags & SLUICE_OPEN_EXACT,
         .convert = o->load_as != NULL,
         .load_weights = !(o->flags & SLUICE_OPEN_NO_WEIGHTS),
-        .progress = o->progress,
-        .warning = o->warning,
-        .context = o->context,
+        .progress = pass_progress,
+        .warning = remark,
+        .context = r,
         .session_bytes = o->session ? expected_bytes : NULL,
         .session_context = &session,
     };
@@ -230,22 +255,23 @@ static sluice_status open_model(sluice_engine *e, const struct archive *a, const
     e->has_model = true;
     e->has_weights = bind.load_weights;
     read_license(e->license, a);
-    return check_vocab_size(e, o, f);
+    return check_vocab_size(e, a, r, f);
 }
 
-static sluice_status open_files(sluice_engine *e, const char *path, const sluice_engine_options *o, struct failure *f)
+static sluice_status open_files(sluice_engine *e, const char *path, struct remarks *r, struct failure *f)
 {
+    const sluice_engine_options *o = r->options;
     const bool tokenizer_only = o->flags & SLUICE_OPEN_TOKENIZER_ONLY;
     struct archive *a = NULL;
     const unsigned access = o->flags & SLUICE_OPEN_READ ? ARCHIVE_READ : 0u;
     sluice_status s = archive_open(&a, path, access | (tokenizer_only ? 0u : ARCHIVE_TENSORS | ARCHIVE_CONFIG), f);
     if (s) return s;
     snprintf(e->name, sizeof e->name, "%s", archive_name(a));
-    s = open_vocab(e, a, o, f);
-    if (!s && !tokenizer_only) s = open_model(e, a, o, f);
+    s = open_vocab(e, a, r, f);
+    if (!s && !tokenizer_only) s = open_model(e, a, r, f);
     const sluice_status lost = archive_check(a, f);
     if (lost) s = lost;
-    if (!s && archive_warning(a)) warn(o, archive_warning(a)); /* no remark beside the sentence of an error */
+    if (archive_warning(a)) remark(r, archive_warning(a));
     if (!s && e->has_weights && e->model.mapped_bytes > 0) {
         archive_close_texts(a);
         e->archive = a;
@@ -267,16 +293,18 @@ sluice_status sluice_engine_open(sluice_engine **out, const char *path, const sl
     if (s) return report_failure(error, &f);
 
     const char *unknown = NULL;
+    struct remarks remarks = {.options = &o};
     e->features = cpu_features(&unknown);
-    warn_of_surroundings(&o, unknown);
+    warn_of_surroundings(&remarks, unknown);
     e->isa = sluice_isa();
     team_init(&e->team, o.n_threads ? o.n_threads : cpu_count());
     pthread_mutex_init(&e->team_lock, NULL);
-    s = open_files(e, path, &o, &f);
+    s = open_files(e, path, &remarks, &f);
     if (s) {
         sluice_engine_close(&e);
         return report_failure(error, &f);
     }
+    say_remarks(&remarks);
     *out = e;
     return SLUICE_OK;
 }

@@ -32,6 +32,16 @@ static sluice_status read_text(const struct reader *r, const char *key, const ch
     return SLUICE_OK;
 }
 
+/* A word that is compared. */
+static sluice_status read_word(const struct reader *r, const char *key, const char **out)
+{
+    size_t n = 0;
+    sluice_status s = read_text(r, key, out, &n);
+    if (!s && n > 0 && memchr(*out, 0, n))
+        return fail(r->f, SLUICE_FORMAT, "%s: key \"%s\": contains NUL", archive_name(r->archive), key);
+    return s;
+}
+
 /* An id, or -1 when the key is absent or says "none" as an unsigned number. */
 static sluice_status read_id(const struct reader *r, const char *key, int32_t *out)
 {
@@ -124,7 +134,7 @@ static sluice_status read_ids(const struct reader *r, struct vocab_source *sourc
 static sluice_status read_source(const struct reader *r, struct vocab_source *source)
 {
     sluice_status s = read_ids(r, source);
-    if (!s) s = read_text(r, KEY "pre", &source->pre, NULL);
+    if (!s) s = read_word(r, KEY "pre", &source->pre);
     if (!s) s = read_texts(r, KEY "tokens", &source->tokens, &source->token_lengths, &source->n_tokens);
     if (!s && !source->tokens)
         s = fail(r->f, SLUICE_FORMAT, "%s: key \"%s\": missing", archive_name(r->archive), KEY "tokens");
@@ -175,7 +185,7 @@ sluice_status open_gguf_vocab(struct vocab **out, const struct archive *a, char 
     *out = NULL;
     warning[0] = 0;
     sluice_status s = read_text(&r, "tokenizer.huggingface.json", &json, &n);
-    if (!s) s = read_text(&r, KEY "model", &model, NULL);
+    if (!s) s = read_word(&r, KEY "model", &model);
     if (s) return s;
     if (!json) {
         bool none = !model || strcmp(model, "none") == 0 || strcmp(model, "no_vocab") == 0;

@@ -51,7 +51,7 @@ static sluice_status list_divisors(struct source *s, struct failure *f)
 {
     const int n = s->config.rope[ROPE_GLOBAL].n_rot / 2;
     s->divisors = memory_calloc((size_t)n + 1, sizeof *s->divisors);
-    if (!s->divisors) return fail_memory(f, "list of tensors");
+    if (!s->divisors) return fail_memory(f, archive_name(s->archive));
     if (!config_rope_divisors(&s->config, s->divisors)) return SLUICE_OK;
     struct target *t = &s->targets[s->n_targets++];
     *t = (struct target){.name = "rope_freqs.weight", .n_dims = 1, .from = DTYPE_F32, .role = N_TENSOR_ROLES};
@@ -102,7 +102,7 @@ static sluice_status open_planned(struct source *s, void (*warn)(void *, const c
 {
     s->rows = memory_calloc(s->plan.n, sizeof *s->rows);
     s->targets = memory_calloc(s->plan.n + 1, sizeof *s->targets);
-    if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
+    if (!s->rows || !s->targets) return fail_memory(f, archive_name(s->archive));
     sluice_status status = list_planned(s, f);
     if (status) return status;
     warn_unused(s, warn, context);
@@ -184,7 +184,7 @@ static sluice_status open_gguf(struct source *s, bool want_roles, void (*warn)(v
     }
     s->rows = memory_calloc(n, sizeof *s->rows);
     s->targets = memory_calloc(n, sizeof *s->targets);
-    if (!s->rows || !s->targets) return fail_memory(f, "list of tensors");
+    if (!s->rows || !s->targets) return fail_memory(f, archive_name(s->archive));
     for (size_t i = 0; i < n; i++) {
         sluice_status status = list_view(s, archive_tensor(s->archive, i), f);
         if (status) return status;

@@ -233,7 +233,7 @@ static sluice_status add_job(struct binder *b, const struct planned *item)
 static sluice_status add_jobs(struct binder *b)
 {
     b->jobs = memory_calloc(b->plan.n, sizeof *b->jobs);
-    if (!b->jobs) return fail(b->failure, SLUICE_MEMORY, "no memory for the list of tensors");
+    if (!b->jobs) return fail_memory(b->failure, archive_name(b->archive));
     for (size_t i = 0; i < b->plan.n; i++) {
         sluice_status s = add_job(b, &b->plan.items[i]);
         if (s) return s;
@@ -470,7 +470,7 @@ sluice_status model_bind(struct model *m, const struct archive *a, struct team *
     if (s) return s;
     m->layers = memory_calloc((size_t)m->config.n_layers, sizeof *m->layers);
     if (!m->layers) {
-        s = fail(f, SLUICE_MEMORY, "no memory for the list of tensors");
+        s = fail_memory(f, archive_name(a));
     } else {
         for (int l = 0; l < m->config.n_layers; l++) m->layers[l].config = &m->config.layers[l];
         s = bind_tensors(&b, team);

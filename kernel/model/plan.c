@@ -15,10 +15,11 @@
 #include "model/config_parts.h"
 
 enum {
-    NAME_BYTES = 256, /* of a tensor's name by our rules */
-    TILE = 128,       /* FP8: one scale for so many rows and columns */
-    MX_BLOCK = 32,    /* MXFP4: one scale for so many elements, in ... */
-    MX_BYTES = 16,    /* ... so many bytes */
+    NAME_BYTES = 256,    /* of a tensor's name by our rules */
+    TILE = 128,          /* FP8: one scale for so many rows and columns */
+    MX_BLOCK = 32,       /* MXFP4: one scale for so many elements, in ... */
+    MX_BYTES = 16,       /* ... so many bytes */
+    MAX_ITEMS = 1048576, /* each takes 400 bytes while a model is opened; released models have below 100,000 */
 };
 
 static const char FP8_SCALES[] = "_scale_inv", MX_BLOCKS[] = "_blocks", MX_SCALES[] = "_scales";
@@ -32,7 +33,7 @@ struct planner {
     const char *prefix; /* what this folder has for "model." */
     size_t cap;
     char missing[2048];
-    size_t n_missing;   /* matrices and vectors that cannot be planned */
+    size_t n_missing;    /* matrices and vectors that cannot be planned */
     bool missing_is_cut; /* some names found no room */
 };
 
@@ -331,11 +332,6 @@ static sluice_status check_matrix(struct planner *p, const struct found *found, 
 
 /* ---- the list ---------------------------------------------------------------------------------------------------- */
 
-static sluice_status no_memory(struct failure *f)
-{
-    return fail(f, SLUICE_MEMORY, "no memory for the list of tensors");
-}
-
 static void mark_used(struct planner *p, const struct tensor_view *view)
 {
     if (view) p->plan->used[view - archive_tensor(p->archive, 0)] = true;
@@ -344,10 +340,13 @@ static void mark_used(struct planner *p, const struct tensor_view *view)
 static sluice_status add_item(struct planner *p, const struct planned *item)
 {
     struct plan *plan = p->plan;
+    if (plan->n == MAX_ITEMS)
+        return fail(p->failure, SLUICE_FORMAT, "%s: more than %d matrices and vectors, experts counted one by one",
+                    archive_name(p->archive), MAX_ITEMS);
     if (plan->n == p->cap) {
         size_t cap = p->cap ? 2 * p->cap : 256;
         struct planned *grown = memory_realloc(plan->items, cap * sizeof *grown);
-        if (!grown) return no_memory(p->failure);
+        if (!grown) return fail_memory(p->failure, archive_name(p->archive));
         plan->items = grown;
         p->cap = cap;
     }
@@ -721,7 +720,7 @@ sluice_status plan_tensors(struct plan *plan, const struct model_config *c, cons
     p.is_gguf = archive_format(a) == ARCHIVE_GGUF;
     p.prefix = find_prefix(a);
     plan->used = memory_calloc(archive_n_tensors(a), sizeof *plan->used);
-    sluice_status s = plan->used ? SLUICE_OK : no_memory(f);
+    sluice_status s = plan->used ? SLUICE_OK : fail_memory(f, archive_name(a));
     if (p.is_gguf && !s) s = plan_list(&p, tensors_gguf, c->arch->gguf_tensors);
     if (p.is_gguf && !s && c->arch->gguf_tensors) s = plan_list(&p, c->arch->gguf_tensors, NULL);
     for (int i = 0; !p.is_gguf && !s && c->arch->tensors[i]; i++) s = plan_list(&p, c->arch->tensors[i], NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_events.h"
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
@@ -54,7 +55,8 @@ static sluice_status read_added(struct vocab *v, const json_t *token, json_int_t
 }
 
 /* Makes room for `id`; only ids near the number of tokens, so that a few numbers cannot ask for gigabytes. `highest` is
- * the greatest id of the list, whatever it is: the room is made in one step if all are sound. */
+ * the greatest id of the list, whatever it is: the room is made in one step. If that id is not sound, it is as much as
+ * any sound one may need: the list fails later, and not after making room for each of its ids. */
 static sluice_status reserve_id(struct vocab *v, json_int_t id, json_int_t highest, size_t n_more, struct failure *f)
 {
     if (id < 0 || id >= MAX_TOKENS)
@@ -63,8 +65,9 @@ static sluice_status reserve_id(struct vocab *v, json_int_t id, json_int_t highe
     const size_t n = v->n_used + n_more, most = 4 * n + 65536;
     const size_t n_ids = (size_t)id; /* bounded: at most MAX_TOKENS */
     if (n_ids > most) return fail(f, SLUICE_FORMAT, "highest id %lld for %zu tokens", (long long)id, n);
-    size_t wanted = highest < MAX_TOKENS ? (size_t)highest : n_ids; /* bounded: at most MAX_TOKENS */
-    if (wanted > most) wanted = n_ids;                              /* fails later */
+    size_t wanted = highest < MAX_TOKENS ? (size_t)highest : most; /* bounded: at most MAX_TOKENS */
+    if (wanted > most) wanted = most;
+    if (wanted > MAX_TOKENS - 1) wanted = MAX_TOKENS - 1;
     return tokens_reserve(v, wanted + 1, f);
 }
 
@@ -96,6 +99,18 @@ static sluice_status read_list(struct vocab *v, const json_t *list, struct failu
     return SLUICE_OK;
 }
 
+/* A key such as "32000": digits alone. What is beyond 63 bits is as good as the largest number. */
+static bool read_id_key(const char *key, json_int_t *id)
+{
+    const size_t n = strlen(key);
+    const struct json_reader digits = {.raw = key, .raw_n = n};
+    uint64_t v = 0;
+    *id = 0;
+    if (n == 0 || n != strspn(key, "0123456789") || (key[0] == '0' && n > 1)) return false;
+    *id = json_u64(&digits, &v) && v <= INT64_MAX ? (json_int_t)v : INT64_MAX; /* bounded: just compared */
+    return true;
+}
+
 /* tokenizer_config.json may declare more: {"added_tokens_decoder": {"32000": {"content": ...}}}. */
 static sluice_status read_config(struct vocab *v, const json_t *config, struct failure *f)
 {
@@ -103,21 +118,15 @@ static sluice_status read_config(struct vocab *v, const json_t *config, struct f
     size_t left = json_object_size(table);
     const char *key;
     json_t *token;
-    long highest = 0;
+    json_int_t highest = 0, id = 0;
     if (table && !json_is_object(table) && !json_is_null(table))
         return fail(f, SLUICE_FORMAT, "added_tokens_decoder: must be an object");
+    json_object_foreach(table, key, token) if (read_id_key(key, &id) && id > highest) highest = id;
     json_object_foreach(table, key, token)
     {
-        long id = strtol(key, NULL, 10);
-        if (id > highest) highest = id;
-    }
-    json_object_foreach(table, key, token)
-    {
-        char *end;
-        long id = strtol(key, &end, 10);
         char shown[ESCAPED_BYTES];
-        sluice_status status = *key && !*end ? reserve_id(v, id, highest, left--, f)
-                                             : fail(f, SLUICE_FORMAT, "the id must be an integer");
+        sluice_status status = read_id_key(key, &id) ? reserve_id(v, id, highest, left--, f)
+                                                     : fail(f, SLUICE_FORMAT, "the id must be an integer");
         if (!status) status = read_added(v, token, id, f);
         if (status) {
             escape_text(shown, sizeof shown, key, strlen(key));
@@ -154,6 +163,9 @@ static void mark_all_named(struct vocab *v, const json_t *config)
 }
 
 /* ---- the two sorted sets --------------------------------------------------------------------------------------- */
+
+/* A vocabulary may have a token without text, and tokenizer_config.json may name it; no text can hold it. */
+static bool is_searched(const struct token *token) { return token->flags & TOKEN_ADDED && token->n_text > 0; }
 
 static int compare_patterns(const void *a, const void *b, void *pool)
 {
@@ -198,7 +210,7 @@ static sluice_status build_sets(struct vocab *v, struct failure *f)
 {
     size_t n = 0, n_normalized = 0;
     for (int32_t id = 0; id < v->n_tokens; id++) {
-        if (!(v->tokens[id].flags & TOKEN_ADDED)) continue;
+        if (!is_searched(&v->tokens[id])) continue;
         if (v->tokens[id].added & ADDED_NORMALIZED)
             n_normalized++;
         else
@@ -212,7 +224,7 @@ static sluice_status build_sets(struct vocab *v, struct failure *f)
     work_init(&w, v, MAX_TOKEN_BYTES, f);
     sluice_status status = SLUICE_OK;
     for (int32_t id = 0; id < v->n_tokens && !status; id++)
-        if (v->tokens[id].flags & TOKEN_ADDED) status = add_to_set(&w, v, id, &scratch);
+        if (is_searched(&v->tokens[id])) status = add_to_set(&w, v, id, &scratch);
     work_free(&w);
     text_buffer_free(&scratch);
     index_set(v, &v->added_raw);

@@ -31,12 +31,11 @@ static sluice_status read_metaspace(struct decoder *d, struct decoder_step *step
 {
     bool prefix = true;
     const char *scheme = "always";
-    size_t n;
     memcpy(step->mark, "\xe2\x96\x81", 3);
     step->n_mark = 3;
     sluice_status status = json_get_char(json, "replacement", step->mark, &step->n_mark, f);
     if (!status) status = json_get_bool(json, "add_prefix_space", &prefix, f);
-    if (!status) status = json_get_text(json, "prepend_scheme", &scheme, &n, f);
+    if (!status) status = json_get_word(json, "prepend_scheme", &scheme, f);
     if (status) return status;
     d->drop_marks = prefix && strcmp(scheme, "never") != 0;
     return d->n_steps == 1 ? SLUICE_OK : fail(f, SLUICE_UNSUPPORTED, "Metaspace must be the first step");

@@ -20,7 +20,11 @@ void work_init(struct work *w, const struct vocab *v, size_t input_bytes, struct
     if (w->text_limit > INT32_MAX) w->text_limit = INT32_MAX; /* bpe.c numbers its symbols with int32_t */
 }
 
-void work_limit_token(struct work *w, size_t token_bytes) { w->text_limit = token_bytes * TOKEN_GROWTH + TOKEN_FREE; }
+void work_limit_token(struct work *w, size_t token_bytes)
+{
+    w->text_limit = token_bytes * TOKEN_GROWTH + TOKEN_FREE;
+    w->is_loading = true;
+}
 
 sluice_status work_token_fail(struct work *w, sluice_status status, const char *before, int32_t id, const char *after)
 {

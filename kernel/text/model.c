@@ -233,14 +233,13 @@ sluice_status model_load(struct vocab *v, const json_t *root, struct failure *f)
     const json_t *model = json_object_get(root, "model");
     if (!json_is_object(model)) return fail(f, SLUICE_FORMAT, "model: must be an object");
     const char *type = NULL;
-    size_t n = 0;
-    sluice_status status = json_get_text(model, "type", &type, &n, f);
+    sluice_status status = json_get_word(model, "type", &type, f);
     if (status) return status;
     if (!type) return fail(f, SLUICE_FORMAT, "model: type is missing");
     if (strcmp(type, "BPE") != 0) {
         char shown[ESCAPED_BYTES];
         return fail(f, SLUICE_UNSUPPORTED, "model type \"%s\" is not supported (known: BPE)",
-                    escape_text(shown, sizeof shown, type, n));
+                    escape_text(shown, sizeof shown, type, strlen(type)));
     }
     v->unk_id = -1;
     memset(v->byte_ids, 0xff, sizeof v->byte_ids);

@@ -168,8 +168,15 @@ static sluice_status strip_accents(struct work *w, const char *text, size_t n, s
 sluice_status replace_matches(struct work *w, const struct pattern *pattern, const char *content, size_t n_content,
                               const char *text, size_t n, struct text_buffer *out)
 {
+    /* A pattern may look at the rest of the text from each place in it. Known vocabularies need a hundredth of this. */
+    const uint64_t most_scanned = (uint64_t)1 << 31;
     struct match_walk walk = {0};
     size_t copied = 0, start = 0, end = 0;
+    if (w->is_loading && !pattern_is_literal(pattern)) {
+        w->n_scanned += (uint64_t)n * n; /* bounded: n is at most text_limit, and the sum is compared each time */
+        if (w->n_scanned > most_scanned)
+            return fail(w->f, SLUICE_ARGUMENT, "input: patterns of the file look at too much text of its tokens");
+    }
     for (;;) {
         bool found = false;
         sluice_status status = pattern_next(pattern, &w->matcher, text, n, &walk, &start, &end, &found, w->f);

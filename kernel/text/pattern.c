@@ -108,6 +108,8 @@ void pattern_free(struct pattern *p)
     memory_free(p);
 }
 
+bool pattern_is_literal(const struct pattern *p) { return p->code == NULL; }
+
 size_t pattern_bytes(const struct pattern *p)
 {
     if (!p) return 0;

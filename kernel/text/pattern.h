@@ -17,6 +17,7 @@ enum { MAX_PATTERN_BYTES = 8192, MAX_PATTERN_DEPTH = 64 };
 
 sluice_status pattern_create(struct pattern **out, const char *text, size_t n, bool literal, struct failure *f);
 void pattern_free(struct pattern *p);
+bool pattern_is_literal(const struct pattern *p);
 size_t pattern_bytes(const struct pattern *p);
 const char *pattern_text(const struct pattern *p, size_t *n, bool *literal); /* as it was given */
 

@@ -26,8 +26,7 @@ static sluice_status read_behavior(const json_t *step, enum split_behavior *out,
 {
     static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
     const char *name = NULL;
-    size_t n = 0;
-    sluice_status status = json_get_text(step, "behavior", &name, &n, f);
+    sluice_status status = json_get_word(step, "behavior", &name, f);
     if (status || !name) return status;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) {
@@ -35,7 +34,8 @@ static sluice_status read_behavior(const json_t *step, enum split_behavior *out,
             return SLUICE_OK;
         }
     char shown[ESCAPED_BYTES];
-    return fail(f, SLUICE_UNSUPPORTED, "behavior \"%s\" is not known", escape_text(shown, sizeof shown, name, n));
+    return fail(f, SLUICE_UNSUPPORTED, "behavior \"%s\" is not known",
+                escape_text(shown, sizeof shown, name, strlen(name)));
 }
 
 static sluice_status read_split(struct vocab *v, const json_t *json, struct failure *f)
@@ -70,11 +70,10 @@ static sluice_status read_metaspace(struct vocab *v, const json_t *json, struct 
     struct pretokenizer step = {.kind = PRETOKENIZE_METASPACE, .mark = "\xe2\x96\x81", .n_mark = 3};
     bool split = true, prefix = true;
     const char *scheme = "always";
-    size_t n;
     sluice_status status = json_get_char(json, "replacement", step.mark, &step.n_mark, f);
     if (!status) status = json_get_bool(json, "split", &split, f);
     if (!status) status = json_get_bool(json, "add_prefix_space", &prefix, f);
-    if (!status) status = json_get_text(json, "prepend_scheme", &scheme, &n, f);
+    if (!status) status = json_get_word(json, "prepend_scheme", &scheme, f);
     if (status) return status;
     size_t i = 0;
     while (i < 3 && strcmp(schemes[i], scheme) != 0) i++;

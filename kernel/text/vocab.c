@@ -20,12 +20,11 @@ bool is_byte_level(const struct vocab *v)
 static sluice_status load_tokenizer(struct vocab *v, const json_t *root, struct failure *f)
 {
     const char *version = "1.0";
-    size_t n = 0;
-    sluice_status status = json_get_text(root, "version", &version, &n, f);
+    sluice_status status = json_get_word(root, "version", &version, f);
     char shown[ESCAPED_BYTES];
     if (!status && strcmp(version, "1.0") != 0)
         return fail(f, SLUICE_UNSUPPORTED, "version \"%s\" is not supported",
-                    escape_text(shown, sizeof shown, version, n));
+                    escape_text(shown, sizeof shown, version, strlen(version)));
     if (!status) status = model_load(v, root, f);
     if (!status) status = normalizers_load(v, json_object_get(root, "normalizer"), f);
     if (!status) status = pretokenizers_load(v, json_object_get(root, "pre_tokenizer"), f);

@@ -216,6 +216,8 @@ struct work {
     bool parse_special;
     struct matcher matcher;
     size_t text_limit; /* no step may make the text longer than this */
+    bool is_loading;   /* the text is a token of the file: work_limit_token */
+    uint64_t n_scanned; /* while loading: what patterns may have looked at, bytes of a token squared for each */
     struct text_buffer normalized, text, other;
     struct piece *pieces, *next_pieces;
     size_t n_pieces, n_next, cap_pieces, cap_next;
@@ -327,6 +329,8 @@ sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_byt
 /* Typed getters. An absent key and null leave *out as it is; another type is an error. */
 sluice_status json_get_bool(const json_t *object, const char *key, bool *out, struct failure *f);
 sluice_status json_get_size(const json_t *object, const char *key, size_t *out, struct failure *f);
+/* For words that are compared: text without NUL. */
+sluice_status json_get_word(const json_t *object, const char *key, const char **word, struct failure *f);
 sluice_status json_get_text(const json_t *object, const char *key, const char **text, size_t *n, struct failure *f);
 /* A key that must hold one character; *n is its bytes. */
 sluice_status json_get_char(const json_t *object, const char *key, char mark[4], size_t *n, struct failure *f);

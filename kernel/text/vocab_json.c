@@ -7,43 +7,6 @@
 #include "base/memory.h"
 #include "text/vocab_internal.h"
 
-static size_t line_of(const char *data, size_t at)
-{
-    size_t line = 1;
-    for (size_t i = 0; i < at; i++) line += data[i] == '\n';
-    return line;
-}
-
-static const char *reason_of(const struct json_tree *t)
-{
-    switch (t->problem) {
-    case JSON_TREE_NUL: return "a key contains NUL";
-    case JSON_TREE_NUMBER: return "a number is too large";
-    case JSON_TREE_TWICE: return "a key appears twice in one object";
-    case JSON_TREE_MALFORMED:
-        if (t->reader.problem == JSON_NOT_UTF8) return "not UTF-8";
-        if (t->reader.problem_at == t->reader.n) return "the file ends too early";
-        return "not valid JSON";
-    default: return "not valid JSON";
-    }
-}
-
-static sluice_status word_problem(const struct json_tree *t, struct failure *f)
-{
-    const struct json_reader *r = &t->reader;
-    const bool malformed = t->problem == JSON_TREE_MALFORMED;
-    const size_t at = malformed ? r->problem_at : json_tree_at(t);
-    if (t->problem == JSON_TREE_FINE) return SLUICE_OK;
-    if (t->problem == JSON_TREE_MEMORY) return fail_memory(f, NULL);
-    if (malformed && r->problem == JSON_TOO_DEEP)
-        return fail(f, SLUICE_FORMAT, "byte %zu: nested deeper than %d", at, JSON_MAX_DEPTH);
-    if (t->problem == JSON_TREE_NO_OBJECT) return fail(f, SLUICE_FORMAT, "a JSON object is missing");
-    if (t->problem == JSON_TREE_VALUES) return fail(f, SLUICE_FORMAT, "more than %d values", MAX_JSON_VALUES);
-    if (t->problem == JSON_TREE_CONTAINERS)
-        return fail(f, SLUICE_FORMAT, "more than %d lists and objects", MAX_JSON_LISTS);
-    return fail(f, SLUICE_FORMAT, "line %zu: %s", line_of(r->text, at), reason_of(t));
-}
-
 sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_bytes, struct failure *f)
 {
     *out = NULL;
@@ -51,7 +14,7 @@ sluice_status json_read(json_t **out, const char *data, size_t n, size_t max_byt
     struct json_tree t = {.max_values = MAX_JSON_VALUES, .max_containers = MAX_JSON_LISTS, .nul_in_values = true};
     json_tree_build(&t, data, n);
     *out = t.root;
-    sluice_status status = word_problem(&t, f);
+    sluice_status status = json_tree_fail(&t, f);
     json_tree_end(&t);
     return status;
 }
@@ -94,6 +57,14 @@ sluice_status json_get_text(const json_t *object, const char *key, const char **
     return SLUICE_OK;
 }
 
+sluice_status json_get_word(const json_t *object, const char *key, const char **word, struct failure *f)
+{
+    size_t n = 0;
+    sluice_status status = json_get_text(object, key, word, &n, f);
+    if (!status && n > 0 && memchr(*word, 0, n)) return fail(f, SLUICE_FORMAT, "%s: contains NUL", key);
+    return status;
+}
+
 sluice_status json_get_char(const json_t *object, const char *key, char mark[4], size_t *n, struct failure *f)
 {
     const char *text = NULL;
@@ -134,8 +105,9 @@ sluice_status json_get_pattern(const json_t *object, struct pattern **out, struc
 static sluice_status each_step(struct vocab *v, const json_t *node, const char *list_key, const char *place,
                                size_t *index, step_reader read, struct failure *f)
 {
-    const char *type = json_string_value(json_object_get(node, "type"));
-    if (type && strcmp(type, "Sequence") == 0) {
+    const json_t *word = json_object_get(node, "type");
+    const char *type = json_string_value(word);
+    if (type && json_string_length(word) == 8 && strcmp(type, "Sequence") == 0) {
         const json_t *list = json_object_get(node, list_key);
         if (!json_is_array(list)) return fail(f, SLUICE_FORMAT, "%s: Sequence without %s", place, list_key);
         size_t i;
@@ -150,6 +122,7 @@ static sluice_status each_step(struct vocab *v, const json_t *node, const char *
     char where[64];
     snprintf(where, sizeof where, "%s %zu", place, *index);
     if (!type) return fail(f, SLUICE_FORMAT, "%s: type is missing", where);
+    if (strlen(type) != json_string_length(word)) return fail(f, SLUICE_FORMAT, "%s: type contains NUL", where);
     ++*index;
     sluice_status status = read(v, node, type, f);
     if (status == SLUICE_UNSUPPORTED && f && !f->text[0]) {

@@ -114,12 +114,11 @@ static sluice_status check_class(const json_t *config, struct failure *f)
 {
     static const char known[] = "TikTokenTokenizer";
     const char *name = "";
-    size_t n = 0;
     char shown[ESCAPED_BYTES];
-    sluice_status status = json_get_text(config, "tokenizer_class", &name, &n, f);
+    sluice_status status = json_get_word(config, "tokenizer_class", &name, f);
     if (status || strcmp(name, known) == 0) return status;
     return fail(f, SLUICE_UNSUPPORTED, "tokenizer_class: found \"%s\", with tiktoken.model only %s is supported",
-                escape_text(shown, sizeof shown, name, n), known);
+                escape_text(shown, sizeof shown, name, strlen(name)), known);
 }
 
 static sluice_status add_reserved(struct vocab *v, int32_t first, struct failure *f)

@@ -155,7 +155,7 @@ Test(gguf_vocab, tokenizer_json_inside_wins)
     c.bos = 4;
     expect_failure(c, "m.gguf: tokenizer: bos id 4 but the vocabulary has 4 tokens");
     c.json = "{";
-    expect_failure(c, "m.gguf: tokenizer.json: line 1: the file ends too early");
+    expect_failure(c, "m.gguf: tokenizer.json: JSON error at byte 1: the text ends too early");
 }
 
 Test(gguf_vocab, ids_may_say_none)

@@ -51,7 +51,7 @@ static void keep_line(void *lines, const char *text)
     strcat(lines, "\n");
 }
 
-/* What warnings come before the folder is found to be missing. */
+/* What is said when a model is open; beside an error nothing is. */
 static void expect_warnings(int n_threads, const char *expected)
 {
     char lines[1024] = "";
@@ -60,8 +60,12 @@ static void expect_warnings(int n_threads, const char *expected)
     o.n_threads = n_threads;
     o.warning = keep_line;
     o.context = lines;
+    o.flags = SLUICE_OPEN_NO_WEIGHTS;
     cr_expect_eq(sluice_engine_open(&engine, "/no/such/folder", &o, NULL), SLUICE_IO);
+    cr_expect_str_empty(lines);
+    cr_assert_eq(sluice_engine_open(&engine, SLUICE_TEST_DIR "/golden/models/qwen3-moe-hub-bf16", &o, NULL), SLUICE_OK);
     cr_expect_str_eq(lines, expected);
+    sluice_engine_close(&engine);
 }
 
 Test(open, more_threads_than_cpus_and_unknown_words_are_warned_of)

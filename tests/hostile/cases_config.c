@@ -173,6 +173,25 @@ static void hub_revision(struct hostile *h, uint64_t value)
     hostile_open_file(h, HUB);
 }
 
+/* The snapshot itself, or the file that names it, leads out of the cache's folder of the model. */
+static void hub_snapshot_elsewhere(struct hostile *h, uint64_t value)
+{
+    (void)value;
+    hub_revision(h, TEXT("89abcdef"));
+    folder_write_text(&h->folder, "secret/config.json", "{}");
+    folder_link(&h->folder, HUB "/snapshots/89abcdef", "../../secret");
+}
+
+static void hub_revision_elsewhere(struct hostile *h, uint64_t value)
+{
+    (void)value;
+    write_hub(h);
+    folder_write_text(&h->folder, "secret", "password");
+    folder_delete(&h->folder, HUB "/refs/main");
+    folder_link(&h->folder, HUB "/refs/main", "../../secret");
+    hostile_open_file(h, HUB);
+}
+
 /* ---- writers: configurations ------------------------------------------------------------------------------------- */
 
 static void nothing(struct hostile *h, uint64_t value) { (void)h, (void)value; }
@@ -440,6 +459,9 @@ const struct hostile_case hostile_config[] = {
                "/" HUB ": config.json" ABSENT),
     UNREADABLE("C04", "a revision that is not there", hub_revision, TEXT("4567cdef"),
                "/" HUB ": " HOSTILE_FOLDER "/" HUB "/snapshots/4567cdef" ABSENT),
+
+    UNREADABLE("C04", "a snapshot outside the cache", hub_snapshot_elsewhere, 0, "/" HUB ": config.json" ABSENT),
+    UNREADABLE("C04", "a revision's name outside the cache", hub_revision_elsewhere, 0, "/" HUB ": config.json" ABSENT),
 
     MALFORMED("C05", "the other shard", shard_name, TEXT(BASE_SHARD_2),
               BASE_INDEX ": tensor \"" BASE_TENSOR "\" is not in shard " BASE_SHARD_2),

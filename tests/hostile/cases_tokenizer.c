@@ -14,7 +14,7 @@
 #include "text/vocab_internal.h"
 
 /* The value of a case that is a text. */
-#define TEXT(text) (uint64_t)(uintptr_t)(text)
+#define TEXT(text)     (uint64_t)(uintptr_t)(text)
 #define TEXT_OF(value) ((const char *)(uintptr_t)(value))
 
 static void need(bool good, const char *what)
@@ -53,17 +53,26 @@ static const char *const valid[N_PARTS] = {
     BPE("\"vocab\": " VOCAB ", \"merges\": [\"a b\"]"),
 };
 
-static void write_parts(struct hostile *h, enum part replaced, const char *with)
+/* Two parts are replaced; b may be N_PARTS for none. */
+static void write_parts_twice(struct hostile *h, enum part a, const char *with_a, enum part b, const char *with_b)
 {
-    size_t cap = strlen(with) + 4096, n;
+    const size_t cap = strlen(with_a) + strlen(with_b) + 4096;
     char *text = malloc(cap);
     need(text != NULL, "tokenizer.json");
-    n = (size_t)snprintf(text, cap, "{\"version\": \"1.0\"");
+    size_t n = (size_t)snprintf(text, cap, "{\"version\": \"1.0\"");
     for (int i = 0; i < N_PARTS; i++)
-        n += (size_t)snprintf(text + n, cap - n, ", \"%s\": %s", keys[i], i == (int)replaced ? with : valid[i]);
+        n += (size_t)snprintf(text + n, cap - n, ", \"%s\": %s", keys[i],
+                              i == (int)a   ? with_a
+                              : i == (int)b ? with_b
+                                            : valid[i]);
     snprintf(text + n, cap - n, "}");
     folder_write_text(&h->folder, "tokenizer.json", text);
     free(text);
+}
+
+static void write_parts(struct hostile *h, enum part replaced, const char *with)
+{
+    write_parts_twice(h, replaced, with, N_PARTS, "");
 }
 
 static void write_added(struct hostile *h, uint64_t v) { write_parts(h, ADDED, TEXT_OF(v)); }
@@ -124,8 +133,9 @@ static void write_byte_missing(struct hostile *h, uint64_t byte)
 static void write_byte_level(struct hostile *h, uint64_t v)
 {
     char text[8192];
-    size_t n = (size_t)snprintf(text, sizeof text, "{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {"
-                                                   "\"type\": \"BPE\", \"merges\": [], \"vocab\": {");
+    size_t n = (size_t)snprintf(text, sizeof text,
+                                "{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {"
+                                "\"type\": \"BPE\", \"merges\": [], \"vocab\": {");
     for (unsigned byte = 0; byte < 256; byte++) {
         char c[5] = "", spelled[8];
         utf8_write(c, byte_to_char(byte));
@@ -207,6 +217,37 @@ static void write_stretched_ids(struct hostile *h, uint64_t n)
     write_parts(h, ADDED, list);
 }
 
+/* As many sound ids, and then one that is not. */
+static void write_ids_and_far(struct hostile *h, uint64_t n)
+{
+    char *list = malloc((size_t)n * 48 + 96), *p = list;
+    need(list != NULL, "added tokens");
+    p += sprintf(p, "[");
+    for (unsigned i = 0; i < n; i++) p += sprintf(p, "{\"id\": %u, \"content\": \"x%u\"}, ", i + 5, i);
+    sprintf(p, "{\"id\": 1099511627776, \"content\": \"far\"}]");
+    write_parts(h, ADDED, list);
+    free(list);
+}
+
+/* A pattern that looks at the rest of the text from each place in it, over n tokens of 4,000 bytes. */
+static void write_scanning_decoder(struct hostile *h, uint64_t n)
+{
+    enum { TOKEN_BYTES = 4000 };
+    char *model = malloc((size_t)n * (TOKEN_BYTES + 32) + 128), *p = model;
+    need(model != NULL, "vocabulary");
+    p += sprintf(p, "{\"type\": \"BPE\", \"vocab\": {\"a\": 0");
+    for (unsigned i = 0; i < n; i++) {
+        p += sprintf(p, ", \"");
+        memset(p, '_', TOKEN_BYTES);
+        p += TOKEN_BYTES;
+        p += sprintf(p, "%u\": %u", i, i + 6);
+    }
+    sprintf(p, "}, \"merges\": []}");
+    write_parts_twice(h, DECODER, "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"_++[xy]\"}, \"content\": \"\"}",
+                      MODEL, model);
+    free(model);
+}
+
 static void write_steps(struct hostile *h, enum part part, const char *key, const char *step, uint64_t n)
 {
     char *steps = repeat(step, n), *list = malloc(strlen(steps) + 200);
@@ -238,17 +279,6 @@ static void write_many_decoders(struct hostile *h, uint64_t n)
 #define DOUBLE "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aa\"},"
 
 static void write_doubling_decoder(struct hostile *h, uint64_t n) { write_steps(h, DECODER, "decoders", DOUBLE, n); }
-
-static void write_parts_twice(struct hostile *h, enum part a, const char *with_a, enum part b, const char *with_b)
-{
-    char text[8192];
-    size_t n = (size_t)snprintf(text, sizeof text, "{\"version\": \"1.0\"");
-    for (int i = 0; i < N_PARTS; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, ", \"%s\": %s", keys[i],
-                              i == (int)a ? with_a : i == (int)b ? with_b : valid[i]);
-    snprintf(text + n, sizeof text - n, "}");
-    folder_write_text(&h->folder, "tokenizer.json", text);
-}
 
 /* An added token that is found in normalized text, and such a normalizer. */
 static void write_normalized_added(struct hostile *h, uint64_t v)
@@ -761,23 +791,24 @@ const struct hostile_case hostile_tokenizer[] = {
         "\"merges\": []}}"), OK, NULL),
     ROW("K01", "absent", write_nothing, 0, IO, "model: tokenizer.json: no such file"),
     ROW("K01", "300 MB", write_length, 300000000, FORMAT, JSON "larger than 268435456 bytes"),
-    ROW("K01", "empty", write_file, TEXT(""), FORMAT, JSON "a JSON object is missing"),
-    ROW("K01", "cut", write_length, 100, FORMAT, JSON "line 1: not valid JSON"),
-    ROW("K01", "zeros at the end", write_length, 4096, FORMAT, JSON "line 1: not valid JSON"),
-    ROW("K01", "a list", write_file, TEXT("[1, 2]"), FORMAT, JSON "a JSON object is missing"),
-    ROW("K01", "two objects", write_file, TEXT("{} {}"), FORMAT, JSON "line 1: not valid JSON"),
-    ROW("K01", "100000 lists deep", write_deep_list, 100000, FORMAT, JSON "byte 67: nested deeper than 64"),
-    ROW("K01", "65 objects deep", write_deep, 65, FORMAT, JSON "byte 320: nested deeper than 64"),
-    ROW("K01", "not UTF-8", write_file, TEXT("{\"a\": \"\xff\"}"), FORMAT, JSON "line 1: not UTF-8"),
+    ROW("K01", "empty", write_file, TEXT(""), FORMAT, JSON "JSON error at byte 0: a JSON object is missing"),
+    ROW("K01", "cut", write_length, 100, FORMAT, JSON "JSON error at byte 97: unknown word"),
+    ROW("K01", "zeros at the end", write_length, 4096, FORMAT, JSON "JSON error at byte 298: text after the end"),
+    ROW("K01", "a list", write_file, TEXT("[1, 2]"), FORMAT, JSON "JSON error at byte 0: a JSON object is missing"),
+    ROW("K01", "two objects", write_file, TEXT("{} {}"), FORMAT, JSON "JSON error at byte 3: text after the end"),
+    ROW("K01", "100000 lists deep", write_deep_list, 100000, FORMAT, JSON "JSON nested deeper than 64"),
+    ROW("K01", "65 objects deep", write_deep, 65, FORMAT, JSON "JSON nested deeper than 64"),
+    ROW("K01", "not UTF-8", write_file, TEXT("{\"a\": \"\xff\"}"), FORMAT, JSON "JSON error at byte 7: not UTF-8"),
     ROW("K01", "half of a surrogate pair", write_file, TEXT("{\"a\": \"\\ud800\"}"), FORMAT,
-        JSON "line 1: not valid JSON"),
-    ROW("K01", "NUL in a key", write_file, TEXT("{\"a\\u0000\": 1}"), FORMAT, JSON "line 1: a key contains NUL"),
+        JSON "JSON error at byte 7: a string holds NUL or half of a surrogate pair"),
+    ROW("K01", "NUL in a key", write_file, TEXT("{\"a\\u0000\": 1}"), FORMAT,
+        JSON "JSON error at byte 2: a string holds NUL or half of a surrogate pair"),
     ROW("K01", "a key twice in the vocabulary", write_vocab, TEXT("{\"a\": 0, \"a\": 1}"), FORMAT,
-        JSON "line 1: a key appears twice in one object"),
+        JSON "\"a\" appears twice"),
     ROW("K01", "a real number beyond all", write_file, TEXT("{\"a\": 1e999}"), FORMAT,
-        JSON "line 1: a number is too large"),
+        JSON "JSON error at byte 6: number out of range"),
     ROW("K01", "10 million empty lists", write_many_lists, 10000000, FORMAT,
-        JSON "more than 9437184 lists and objects"),
+        JSON "more than 9437184 objects and arrays"),
     ROW("K01", "version 2.0", write_file, TEXT("{\"version\": \"2.0\"}"), UNSUPPORTED,
         JSON "version \"2.0\" is not supported"),
     ROW("K01", "a folder", make_folder, 0, FORMAT, JSON "not a regular file"),
@@ -793,6 +824,8 @@ const struct hostile_case hostile_tokenizer[] = {
         JSON "model type \"\\x07\" is not supported (known: BPE)"),
     ROW("K02", "missing", write_model, TEXT("{}"), FORMAT, JSON "model: type is missing"),
     ROW("K02", "null", write_model, TEXT("{\"type\": null}"), FORMAT, JSON "model: type is missing"),
+    ROW("K02", "NUL behind the type", write_model, TEXT("{\"type\": \"BPE\\u0000x\"}"), FORMAT,
+        JSON "type: contains NUL"),
     ROW("K02", "a number", write_model, TEXT("{\"type\": 3}"), FORMAT, JSON "type: must be a string"),
     ROW("K02", "the model is a list", write_model, TEXT("[]"), FORMAT, JSON "model: must be an object"),
     ROW("K02", "no model", write_file, TEXT("{}"), FORMAT, JSON "model: must be an object"),
@@ -805,7 +838,7 @@ const struct hostile_case hostile_tokenizer[] = {
     ROW("K02", "GGUF: unknown pre-tokenizer", gguf_pre, TEXT("no\nsuch"), UNSUPPORTED,
         KEYS "pre-tokenizer \"no\\x0asuch\" is not known"),
     ROW("K02", "GGUF: tokenizer.json inside is cut", gguf_json, TEXT("{\"model\": "), FORMAT,
-        "m.gguf: " JSON "line 1: the file ends too early"),
+        "m.gguf: " JSON "JSON error at byte 10: the text ends too early"),
 
     /* ids */
     ROW("K03", "-1", write_vocab, TEXT("{\"a\": -1}"), FORMAT, JSON "token \"a\": id -1 is outside 0..4194303"),
@@ -834,6 +867,8 @@ const struct hostile_case hostile_tokenizer[] = {
     ROW("K05", "a gap before an added token", write_added, TEXT("[{\"id\": 4000000, \"content\": \"x\"}]"), FORMAT,
         JSON "added token 0: highest id 4000000 for 6 tokens"),
     ROW("K05", "gaps that grow", write_stretched_ids, 6, FORMAT, JSON "added token 2: highest id 240045 for 11 tokens"),
+    ROW("K05", "20000 ids, and then 2^40", write_ids_and_far, 20000, FORMAT,
+        JSON "added token 20000: id 1099511627776 is outside 0..4194303"),
     ROW("K05", "tiktoken: a rank left out", write_rank, TEXT("YWI= 257"), FORMAT,
         RANKS "line 257: rank: found \"257\", expected 256"),
     ROW("K05", "tiktoken: a rank again", write_rank, TEXT("YWI= 255"), FORMAT,
@@ -974,6 +1009,12 @@ const struct hostile_case hostile_tokenizer[] = {
     ROW("K14", "decoder id 10^20", write_config, TEXT("{\"added_tokens_decoder\": {\"100000000000000000000\": "
         "{\"content\": \"x\"}}}"), FORMAT, CONFIG "added_tokens_decoder: 100000000000000000000: id "
         "9223372036854775807 is outside 0..4194303"),
+    ROW("K14", "decoder id with a sign", write_config, TEXT("{\"added_tokens_decoder\": {\"+9\": {\"content\": "
+        "\"x\"}}}"), FORMAT, CONFIG "added_tokens_decoder: +9: the id must be an integer"),
+    ROW("K14", "decoder id with a blank", write_config, TEXT("{\"added_tokens_decoder\": {\" 9\": {\"content\": "
+        "\"x\"}}}"), FORMAT, CONFIG "added_tokens_decoder:  9: the id must be an integer"),
+    ROW("K14", "decoder id with a zero", write_config, TEXT("{\"added_tokens_decoder\": {\"09\": {\"content\": "
+        "\"x\"}}}"), FORMAT, CONFIG "added_tokens_decoder: 09: the id must be an integer"),
     ROW("K14", "decoder id taken", write_config, TEXT("{\"added_tokens_decoder\": {\"3\": {\"content\": \"new\"}}}"),
         FORMAT, CONFIG "added_tokens_decoder: 3: id 3 belongs to \"q\" and \"new\""),
     ROW("K14", "decoder entry a number", write_config, TEXT("{\"added_tokens_decoder\": {\"9\": 7}}"), FORMAT,
@@ -1050,8 +1091,12 @@ const struct hostile_case hostile_tokenizer[] = {
     ROW("K17", "catastrophic, but only for some texts", write_split, TEXT("(a+)+$"), OK, NULL),
 
     /* steps */
-    ROW("K18", "10000 sequences deep", write_deep_sequence, 10000, FORMAT, JSON "byte " HOSTILE_NUMBER
-        ": nested deeper than 64"),
+    ROW("K18", "10000 sequences deep", write_deep_sequence, 10000, FORMAT, JSON "JSON nested deeper than 64"),
+    ROW("K18", "NUL behind the type", write_decoder, TEXT("{\"type\": \"Fuse\\u0000x\"}"), FORMAT,
+        JSON "decoder 0: type contains NUL"),
+    ROW("K18", "100 long tokens to scan", write_scanning_decoder, 100, OK, NULL),
+    ROW("K18", "200 long tokens to scan", write_scanning_decoder, 200, FORMAT,
+        JSON "decoder: token 140: patterns of the file look at too much text of its tokens"),
     ROW("K18", "33 normalizers", write_many_normalizers, 32, FORMAT, JSON "normalizer 32: more than 32 steps"),
     ROW("K18", "33 pre-tokenizers", write_many_pre, 33, FORMAT, JSON "pre_tokenizer 32: more than 32 steps"),
     ROW("K18", "33 decoders", write_many_decoders, 33, FORMAT, JSON "decoder 32: more than 32 steps"),

@@ -232,22 +232,31 @@ static void check_command(const struct hostile_case *c, const struct hostile *h,
                       arguments[1], e.peak_bytes);
 }
 
-static void check_in_program(const struct hostile_case *c, const struct hostile *h)
+static void check_in_program_loading(const struct hostile_case *c, const struct hostile *h, char *way)
 {
+    char load[] = "--load";
     char program[] = SLUICE_PROGRAM, inspect[] = "inspect", tokenize[] = "tokenize", logits[] = "logits", p[] = "-p",
          text[] = "a", tokens[] = "--tokens", id[] = "1", o[] = "-o", path[sizeof h->path], npy[600];
     memcpy(path, h->path, sizeof path);
     snprintf(npy, sizeof npy, "%s/logits.npy", parent.path);
     if (c->flags & HOSTILE_TOKENIZER) {
-        check_command(c, h, (char *const[]){program, tokenize, path, p, text, NULL}, c->status, c->line);
+        check_command(c, h, (char *const[]){program, tokenize, path, p, text, load, way, NULL}, c->status, c->line);
         return;
     }
     const bool looks_on = !(c->flags & (HOSTILE_WEIGHTS | HOSTILE_PASS));
-    check_command(c, h, (char *const[]){program, inspect, path, NULL}, looks_on ? c->status : SLUICE_OK,
+    check_command(c, h, (char *const[]){program, inspect, path, load, way, NULL}, looks_on ? c->status : SLUICE_OK,
                   looks_on ? c->line : NULL);
     if (c->flags & (HOSTILE_WEIGHTS | HOSTILE_PASS))
-        check_command(c, h, (char *const[]){program, logits, path, tokens, id, o, npy, NULL}, c->status, c->line);
+        check_command(c, h, (char *const[]){program, logits, path, tokens, id, o, npy, load, way, NULL}, c->status,
+                      c->line);
     remove(npy);
+}
+
+static void check_in_program(const struct hostile_case *c, const struct hostile *h)
+{
+    char mapped[] = "map", read[] = "read";
+    check_in_program_loading(c, h, mapped);
+    check_in_program_loading(c, h, read);
 }
 #endif
 

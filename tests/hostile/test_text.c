@@ -28,9 +28,9 @@ static sluice_engine *open_text(const char *tokenizer)
 /* A tokenizer of a and b with these other parts: `"normalizer": ...,`. */
 static sluice_engine *open_parts(const char *parts)
 {
-    char text[8192];
+    char text[8192 + 128];
     snprintf(text, sizeof text,
-             "{%s \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}", parts);
+             "{%.8191s \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}", parts);
     return open_text(text);
 }
 

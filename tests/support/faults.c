@@ -13,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const fault_names[N_FAULT_CALLS] = {"open",      "create",    "stat",  "fstat",  "mmap", "pread", "pwrite",
-                                                "fallocate", "ftruncate", "fsync", "rename", "link", "close"};
+const char *const fault_names[N_FAULT_CALLS] = {"open",           "create", "stat",   "fstat",     "mmap",
+                                                "mmap of memory", "pread",  "pwrite", "fallocate", "ftruncate",
+                                                "fsync",          "rename", "link",   "close"};
 long fault_cut_bytes;
+void (*fault_hook)(void);
 
 static atomic_uint counts[N_FAULT_CALLS];
 static atomic_bool happened;
@@ -55,7 +57,9 @@ static int next(enum fault_call call)
     const unsigned n = atomic_fetch_add(&counts[call], 1) + 1;
     if (first_nth && call == first_call && (n == first_nth || (first_all && n > first_nth))) {
         atomic_store(&happened, true);
-        return first_error;
+        if (first_error != FAULT_HOOK) return first_error;
+        fault_hook();
+        return 0;
     }
     return other_errors[call];
 }
@@ -101,7 +105,7 @@ static void cut(int fd)
 
 WRAPPED(void *, mmap, void *at, size_t n, int protection, int flags, int fd, off_t offset)
 {
-    const int error = fd >= 0 ? next(FAULT_MMAP) : 0;
+    const int error = next(fd >= 0 ? FAULT_MMAP : FAULT_MEMORY);
     if (error > 0) {
         errno = error;
         return MAP_FAILED;

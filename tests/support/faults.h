@@ -11,7 +11,8 @@ enum fault_call {
     FAULT_CREATE,
     FAULT_STAT, /* lstat too */
     FAULT_FSTAT,
-    FAULT_MMAP, /* of files */
+    FAULT_MMAP,   /* of files */
+    FAULT_MEMORY, /* mmap of memory alone */
     FAULT_PREAD,
     FAULT_PWRITE,
     FAULT_FALLOCATE,
@@ -28,8 +29,10 @@ extern const char *const fault_names[N_FAULT_CALLS];
 enum {
     FAULT_SHORT = -1, /* pread, pwrite: half of the bytes, at least one; this time and from then on */
     FAULT_CUT = -2,   /* mmap: the file then gets the size fault_cut_bytes. pread: it gets it before */
+    FAULT_HOOK = -3,  /* fault_hook is called first, and the call then does what it does */
 };
 extern long fault_cut_bytes;
+extern void (*fault_hook)(void);
 
 /* Begins to count, and lets the nth call (1: the next) of this kind go wrong; 0: none. `error` as above. */
 void fault_arm(enum fault_call call, unsigned nth, int error);

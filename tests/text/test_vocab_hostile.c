@@ -90,17 +90,18 @@ Test(vocab_hostile, base_file_is_valid)
 
 Test(vocab_hostile, json)
 {
-    check_bytes("", 0, NULL, "tokenizer.json: a JSON object is missing");
-    check_bytes("[]", 2, NULL, "tokenizer.json: a JSON object is missing");
-    check_bytes("{\"a\": 1", 7, NULL, "tokenizer.json: line 1: the file ends too early");
-    check_bytes("{\"a\": \"\xff\"}", 9, NULL, "tokenizer.json: line 1: not UTF-8");
-    check_bytes("{\"a\": 1, \n\"a\": 2}", 17, NULL, "tokenizer.json: line 2: a key appears twice in one object");
-    check_bytes("{\"a\\u0000\": 1}", 14, NULL, "tokenizer.json: line 1: a key contains NUL");
-    check_bytes("{\"a\" 1}", 7, NULL, "tokenizer.json: line 1: not valid JSON");
+    check_bytes("", 0, NULL, "tokenizer.json: JSON error at byte 0: a JSON object is missing");
+    check_bytes("[]", 2, NULL, "tokenizer.json: JSON error at byte 0: a JSON object is missing");
+    check_bytes("{\"a\": 1", 7, NULL, "tokenizer.json: JSON error at byte 7: the text ends too early");
+    check_bytes("{\"a\": \"\xff\"}", 9, NULL, "tokenizer.json: JSON error at byte 7: not UTF-8");
+    check_bytes("{\"a\": 1, \n\"a\": 2}", 17, NULL, "tokenizer.json: \"a\" appears twice");
+    check_bytes("{\"a\\u0000\": 1}", 14, NULL,
+                "tokenizer.json: JSON error at byte 2: a string holds NUL or half of a surrogate pair");
+    check_bytes("{\"a\" 1}", 7, NULL, "tokenizer.json: JSON error at byte 5: ':' is missing");
     check_bytes("{\"version\": \"2.0\"}", 18, NULL, "tokenizer.json: version \"2.0\" is not supported");
     check_bytes("{}", 2, NULL, "tokenizer.json: model: must be an object");
     char *deep = repeat("{\"\":", 100000);
-    check_bytes(deep, 100000, NULL, "tokenizer.json: byte 256: nested deeper than 64");
+    check_bytes(deep, 100000, NULL, "tokenizer.json: JSON nested deeper than 64");
     check_bytes(deep, (300u << 20), NULL, "tokenizer.json: 314572800 bytes exceed 268435456");
     free(deep);
 }
@@ -112,6 +113,22 @@ Test(vocab_hostile, model_type)
     check(MODEL, "{}", "tokenizer.json: model: type is missing");
     check(MODEL, "{\"type\": 3}", "tokenizer.json: type: must be a string");
     check(MODEL, "[]", "tokenizer.json: model: must be an object");
+}
+
+/* It has no first byte to look for, and would be found everywhere. */
+Test(vocab_hostile, a_special_token_without_text_is_never_found)
+{
+    struct vocab *v = NULL;
+    struct failure f = {0};
+    static const char config[] = "{\"bos_token\": \"\", \"additional_special_tokens\": [\"\", \"<x>\"]}";
+    char *text = build(MODEL, "{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"<x>\": 1, \"\": 2}, \"merges\": []}");
+    cr_assert_eq(vocab_create(&v, text, strlen(text), config, strlen(config), &f), SLUICE_OK, "%s", f.text);
+    int32_t ids[8];
+    size_t n = 0;
+    cr_assert_eq(vocab_encode(v, "a<x>a", 5, VOCAB_PARSE_SPECIAL | VOCAB_NO_BOS, ids, 8, &n, &f), SLUICE_OK);
+    cr_expect(n == 3 && ids[0] == 0 && ids[1] == 1 && ids[2] == 0, "%zu ids", n);
+    vocab_free(&v);
+    free(text);
 }
 
 Test(vocab_hostile, vocab_ids)
@@ -205,7 +222,7 @@ Test(vocab_hostile, special_ids)
                 "tokenizer_config.json: added_tokens_decoder: x: the id must be an integer");
     check_bytes(text, n, "{\"added_tokens_decoder\": {\"3\": {\"content\": \"new\"}}}",
                 "tokenizer_config.json: added_tokens_decoder: 3: id 3 belongs to \"q\" and \"new\"");
-    check_bytes(text, n, "{", "tokenizer_config.json: line 1: the file ends too early");
+    check_bytes(text, n, "{", "tokenizer_config.json: JSON error at byte 1: the text ends too early");
     free(text);
 }
 
@@ -262,7 +279,7 @@ Test(vocab_hostile, steps)
           "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}",
           "tokenizer.json: decoder: makes 101 bytes of token 0, which has 1");
     char *nested = repeat("{\"type\": \"Sequence\", \"normalizers\": [", 10000);
-    check(NORMALIZER, nested, "tokenizer.json: byte 1280: nested deeper than 64");
+    check(NORMALIZER, nested, "tokenizer.json: JSON nested deeper than 64");
     free(nested);
     char *steps = repeat("{\"type\": \"NFC\"},", 100), *list = malloc(strlen(steps) + 200);
     sprintf(list, "{\"type\": \"Sequence\", \"normalizers\": [%s{\"type\": \"NFC\"}]}", steps);
@@ -396,7 +413,7 @@ Test(vocab_hostile, large_numbers)
     cr_expect_eq(vocab_eos_id(v), 5);
     vocab_free(&v);
     check_bytes(text, strlen(text), "{\"model_max_length\": 1e999}",
-                "tokenizer_config.json: line 1: a number is too large");
+                "tokenizer_config.json: JSON error at byte 21: number out of range");
     free(text);
 }
 

@@ -904,7 +904,7 @@ static bool read_bytes(const unsigned char *bytes, size_t n, bool tensors)
     unsigned char *copy = malloc(n ? n : 1);
     memcpy(copy, bytes, n);
     struct failure f = {0};
-    struct tensor_file file = {.name = memory_strndup("m", 1), .map = {copy, n}};
+    struct tensor_file file = {.name = memory_strndup("m", 1), .map = {.data = copy, .bytes = n}};
     sluice_status status = gguf_read(&file, tensors, &f);
     cr_expect(status == SLUICE_OK || ((status == SLUICE_FORMAT || status == SLUICE_UNSUPPORTED) && f.text[0]));
     for (size_t i = 0; !status && i < file.n; i++) {

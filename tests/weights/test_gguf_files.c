@@ -1,5 +1,6 @@
 /* GGUF models of several files, and folders that hold a GGUF model. The numbers G38..G40 are rows of a catalogue of
  * known attacks and mistakes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,6 +56,28 @@ static void write_split(const char *subfolder)
     }
 }
 
+/* A part whose keys are 112 MB of zeros, all of them holes in the file. */
+static void write_part_of_holes(const char *file, unsigned no)
+{
+    enum { N_ARRAYS = 7, HOLE = 16777216 };
+    size_t written = 0;
+    FILE *out = fopen(folder_path(&folder, file), "wb");
+    cr_assert(out);
+    start(0, 3 + N_ARRAYS);
+    draft_key_number(&d, "split.no", 2, no, 2);
+    draft_key_number(&d, "split.count", 2, 3, 2);
+    draft_key_number(&d, "split.tensors.count", 5, 0, 4);
+    for (int i = 0; i < N_ARRAYS; i++) {
+        draft_array(&d, (const char[]){(char)('a' + i), 0}, 0, HOLE);
+        cr_assert_eq(fwrite(d.data + written, 1, d.n - written, out), d.n - written);
+        written = d.n;
+        cr_assert_eq(fseek(out, HOLE, SEEK_CUR), 0);
+    }
+    cr_assert_eq(fflush(out), 0);
+    cr_assert_eq(ftruncate(fileno(out), ftell(out)), 0);
+    fclose(out);
+}
+
 static void split_refused(const char *file, sluice_status status, const char *sentence)
 {
     expect_refused(folder_path(&folder, file), ALL, status, sentence);
@@ -75,6 +98,15 @@ static void expect_split(const char *path)
     cr_expect_str_eq(archive_meta(a, DOCUMENT_GGUF, "general.architecture").string, "x");
     cr_expect_eq(archive_meta(a, DOCUMENT_GGUF, "split.count").integer, 3);
     archive_close(&a);
+}
+
+Test(gguf_files, headers_of_all_parts_have_one_limit, .timeout = 60)
+{
+    write_part_of_holes(PART_1, 0);
+    write_part_of_holes(PART_2, 1);
+    write_part_of_holes(PART_3, 2);
+    split_refused(PART_1, SLUICE_FORMAT,
+                  PART_3 ": header: all headers up to here have 352322379 bytes, expected at most 268435456");
 }
 
 Test(gguf_files, parts_of_a_split_model_are_found_beside_the_first)
