@@ -1,4 +1,5 @@
 /* Owns standard output and standard error of the program. */
+#define OUTPUT_IS_DEFINED_HERE
 #include "output.h"
 
 #include <errno.h>

@@ -34,4 +34,9 @@ struct human {
 struct human human_bytes(double bytes); /* "16.4 MB", decimal units */
 struct human human_count(double count); /* "30.5 billion" */
 
+/* As in base/failure.h: clang's analyzer would believe that what set_error returns may be SLUICE_OK. */
+#if defined __clang_analyzer__ && !defined OUTPUT_IS_DEFINED_HERE
+#define set_error(error, status, ...) ((set_error)(error, status, __VA_ARGS__), (status))
+#endif
+
 #endif

@@ -20,11 +20,12 @@ TestSuite(file, .init = create, .fini = destroy);
 
 enum { BYTES = 3 * FILE_HEAD_BYTES + 500 };
 
+/* The bytes that were written, and one more for files that become longer. */
 static unsigned char *write_file(size_t n)
 {
     unsigned char *bytes = malloc(n + 1);
     cr_assert(bytes);
-    for (size_t i = 0; i < n; i++) bytes[i] = (unsigned char)(1 + i % 251);
+    for (size_t i = 0; i <= n; i++) bytes[i] = (unsigned char)(1 + i % 251);
     folder_write(&folder, "f", bytes, n);
     return bytes;
 }

@@ -9,9 +9,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SKIPPED_FOLDERS = {".git", "build", "__pycache__", "golden", "demo", "corpus"}  # not ours to style: outputs and data
 
 # The loaders: every file that reads what stands in a model's files.
-LOADERS = ("kernel/base/json_*.c", "weights/*.c", "kernel/text/*.c",
-           "kernel/model/arch_*.c", "kernel/model/bind.c", "kernel/model/config*.c", "kernel/model/plan.c",
-           "kernel/engine/gguf_vocab.c", "kernel/engine/quantize_source.c")
+LOADERS = ("kernel/base/json_*.c", "weights/*.c", "kernel/text/*.c", "kernel/model/arch_*.c", "kernel/model/bind.c",
+           "kernel/model/config*.c", "kernel/model/plan.c", "kernel/engine/gguf_vocab.c",
+           "kernel/engine/quantize_source.c")
 
 # One alternative per kind of text in which names mean nothing. Order matters: the first match at a place wins.
 NOT_CODE = re.compile(r"""/\*.*?\*/ | //[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'""", re.S | re.X)
