@@ -176,8 +176,10 @@ static sluice_status open_gguf(struct source *s, bool want_roles, void (*warn)(v
     const enum experts_layout layout = experts_layout(s->archive);
     if (layout != EXPERTS_STACKED) { /* of an architecture that is known they become stacked ones */
         struct failure unknown = {0};
-        if (!make_plan(s, &unknown) && !s->config.rope[ROPE_GLOBAL].has_divisors)
-            return open_planned(s, warn, context, f);
+        const sluice_status planned = make_plan(s, &unknown);
+        /* Being short of memory says nothing about the architecture: the file would get another layout. */
+        if (planned == SLUICE_MEMORY || planned == SLUICE_IO) return fail(f, planned, "%s", unknown.text);
+        if (!planned && !s->config.rope[ROPE_GLOBAL].has_divisors) return open_planned(s, warn, context, f);
         drop_plan(s);
         if (layout == EXPERTS_APART)
             warn(context, "the experts keep a layout that other programs may not read any more");
