@@ -241,11 +241,12 @@ sluice_status added_from_config(struct vocab *v, const json_t *config, struct fa
     return status;
 }
 
-sluice_status added_finish(struct vocab *v, struct failure *f)
+void added_trim(struct vocab *v)
 {
-    while (v->n_tokens > 0 && !v->tokens[v->n_tokens - 1].flags) v->n_tokens--; /* room that was not needed */
-    return build_sets(v, f);
+    while (v->n_tokens > 0 && !v->tokens[v->n_tokens - 1].flags) v->n_tokens--;
 }
+
+sluice_status added_finish(struct vocab *v, struct failure *f) { return build_sets(v, f); }
 
 /* ---- finding --------------------------------------------------------------------------------------------------- */
 

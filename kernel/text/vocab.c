@@ -63,6 +63,7 @@ sluice_status vocab_create(struct vocab **out, const char *tokenizer_json, size_
         status = load_config(v, tokenizer_config, config_bytes, f);
         if (status) name = "tokenizer_config.json";
     }
+    if (!status) added_trim(v);
     if (!status) status = added_finish(v, f);
     if (!status) status = decoder_load(v, json_object_get(root, "decoder"), f);
     json_decref(root);

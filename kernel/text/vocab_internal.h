@@ -253,7 +253,9 @@ sluice_status normalizers_load(struct vocab *v, const json_t *node, struct failu
 sluice_status pretokenizers_load(struct vocab *v, const json_t *node, struct failure *f); /* pretokenize.c */
 sluice_status added_load(struct vocab *v, const json_t *list, struct failure *f);         /* added.c */
 sluice_status added_from_config(struct vocab *v, const json_t *config, struct failure *f);
-sluice_status added_finish(struct vocab *v, struct failure *f); /* after both, and after the normalizers */
+/* Gives back room behind the last token that reading made and did not need. In a GGUF file every place is an id. */
+void added_trim(struct vocab *v);
+sluice_status added_finish(struct vocab *v, struct failure *f); /* after all of them, and after the normalizers */
 sluice_status decoder_load(struct vocab *v, const json_t *node, struct failure *f); /* decode.c */
 void decoder_free(struct decoder *d);
 sluice_status template_load(struct vocab *v, const json_t *node, struct failure *f);          /* template.c */

@@ -146,6 +146,7 @@ static sluice_status finish(struct vocab *v, struct failure *f)
 {
     unsigned flags;
     sluice_status status = pre_load(v, "kimi-k2", &flags, f);
+    if (!status) added_trim(v);
     if (!status) status = added_finish(v, f);
     if (status) return status;
     v->ranks = memory_alloc((size_t)v->n_tokens * sizeof *v->ranks);
