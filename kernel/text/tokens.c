@@ -54,6 +54,8 @@ int32_t token_find_model(const struct vocab *v, const char *text, size_t n)
 sluice_status tokens_reserve(struct vocab *v, size_t n_ids, struct failure *f)
 {
     size_t n_slots = 256;
+    /* The pool begins with a byte, so that the texts of tokens have an address when all of them are empty. */
+    if (!v->pool.data && text_buffer_append(&v->pool, "", 1)) return fail_memory(f, NULL);
     while (n_slots < 2 * n_ids) n_slots *= 2;
     struct token *tokens = memory_realloc(v->tokens, n_ids * sizeof *tokens);
     if (!tokens) return fail_memory(f, NULL);
