@@ -23,8 +23,8 @@ struct page {
 enum {
     WIDTH = 600,
     LEFT = 74, /* margins of plots: room for the ticks of y and for letters that are larger on small screens */
-    RIGHT = 16,
-    TOP = 30,
+    RIGHT = 26,
+    TOP = 34,
     BOTTOM = 56,
     PLOT_HEIGHT = 300,
     BAR_HEIGHT = 18,
@@ -285,7 +285,7 @@ static double margin_for(const char *const *names, size_t n, size_t least)
     return fmin(24 + 9.5 * (double)longest, 240);
 }
 
-/* ---- axes --------------------------------------------------------------------------------------------------------- */
+/* ---- axes -------------------------------------------------------------------------------------------------------- */
 
 /* An axis with its ends settled. Values are mapped from low..high, after the logarithm, to from..to of the drawing. */
 struct axis {
@@ -410,7 +410,7 @@ static void draw_y_axis(FILE *to, const struct axis *y, const char *label, doubl
     put_label(to, 4, TOP - 12, "start", "soft", label);
 }
 
-/* ---- lines and points --------------------------------------------------------------------------------------------- */
+/* ---- lines and points -------------------------------------------------------------------------------------------- */
 
 /* Where labels stand already, so that none is written over another. */
 enum { MAX_PLACED = 128 };
@@ -424,14 +424,14 @@ struct placed {
 static bool is_free(const struct placed *p, double left, double right, double y)
 {
     for (size_t i = 0; i < p->count; i++)
-        if (left < p->items[i].right && right > p->items[i].left && fabs(y - p->items[i].y) < 15) return false;
+        if (left < p->items[i].right && right > p->items[i].left && fabs(y - p->items[i].y) < 17) return false;
     return true;
 }
 
 /* Beside the mark, or as little above or below that as there is room. */
 static void draw_point_label(FILE *to, struct placed *p, double x, double y, const char *text)
 {
-    double width = 8.0 * (double)strlen(text);
+    double width = 9.5 * (double)strlen(text);
     bool to_left = x + width > WIDTH - LEFT - RIGHT;
     double left = to_left ? x - 9 - width : x + 9, at = y;
     for (int i = 0; i < 12 && !is_free(p, left, left + width, at); i++) at = y + (i % 2 ? -1 : 1) * 8 * (i / 2 + 1);

@@ -1,5 +1,5 @@
-/* Owns pages for people: self-contained HTML files with tables and plots. No network, no script, no font; light and dark
- * as the reader's system says; readable at 360 pixels and on paper; all text is escaped. The page is at once HTML and
+/* Owns pages for people: self-contained HTML files with tables and plots. No network, script or font; light or dark as
+ * the reader's system says; readable at 360 pixels and on paper; all text is escaped. The page is at once HTML and
  * well-formed XML, so that tests can read it. Colours (Okabe and Ito) and the colour scale (cividis) are for all kinds
  * of colour vision, and series differ in mark and dash as well.
  *
