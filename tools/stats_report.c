@@ -580,22 +580,25 @@ static void draw_pairs(const struct stats *s, struct page *page)
 
 static void draw_vocabulary(const struct stats *s, struct page *page)
 {
-    static const char *const columns[] = {"expert", "tokens (times it got them / times in the texts)"};
+    static const char *const columns[1 + STATS_TOP_TOKENS] = {"expert", "tokens", "", "", "", ""};
     size_t best[MOST_PAGE_EXPERTS], n = find_word_experts(s, best, MOST_PAGE_EXPERTS);
     if (n == 0) return;
     page_heading(page, "Vocabulary");
-    page_paragraph(page, "Tokens that an expert sees most beyond what its load alone would give it.");
-    page_table_begin(page, NULL, columns, 2);
+    page_paragraph(page, "Tokens that an expert sees most beyond what its load alone would give it: how often it got "
+                         "them, of how often they are in the texts.");
+    page_table_begin(page, NULL, columns, 1 + STATS_TOP_TOKENS);
     for (size_t i = 0; i < n; i++) {
         const struct stats_token *t = s->vocabulary + best[i] * STATS_TOP_TOKENS;
-        char shown[64], row[STATS_TOP_TOKENS * 64] = "";
-        size_t at = 0;
-        for (int k = 0; k < STATS_TOP_TOKENS && t[k].seen; k++)
-            at += (size_t)snprintf(row + at, sizeof row - at, "%s%s %" PRIu32 "/%" PRIu32, k ? "   " : "",
-                                   quote_bytes(shown, 32, t[k].text, t[k].length), t[k].routed, t[k].seen);
-        page_table_row(
-            page, (const char *const[]){
-                      name_of_expert(s, best[i] / s->traces->n_experts, best[i] % s->traces->n_experts).text, row});
+        const struct expert_name name =
+            name_of_expert(s, best[i] / s->traces->n_experts, best[i] % s->traces->n_experts);
+        const char *row[1 + STATS_TOP_TOKENS] = {name.text};
+        char shown[64], cells[STATS_TOP_TOKENS][96];
+        for (int k = 0; k < STATS_TOP_TOKENS && t[k].seen; k++) {
+            quote_bytes(shown, 32, t[k].text, t[k].length);
+            snprintf(cells[k], sizeof cells[k], "%s %" PRIu32 "/%" PRIu32, shown, t[k].routed, t[k].seen);
+            row[1 + k] = cells[k];
+        }
+        page_table_row(page, row);
     }
     page_table_end(page);
 }
