@@ -1,5 +1,5 @@
-/* The command `trace`: the routing of a text. Owns the way from the observer's calls to the rows of a trace; the file is
- * trace_file.c's. */
+/* The command `trace`: the routing of a text. Owns the way from the observer's calls to the rows of a trace; the file
+ * itself is trace_file.c's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

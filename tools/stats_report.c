@@ -62,7 +62,8 @@ struct specialist {
     double of_load; /* of the expert's load, if the texts were equally long */
 };
 
-/* The experts that serve one text most exclusively, best first, of those that it uses more than evenly. Returns how many. */
+/* The experts that serve one text most exclusively, best first, of those that it uses more than evenly. Returns how
+ * many. */
 static size_t find_specialists(const struct stats *s, struct specialist *out, size_t cap)
 {
     size_t n = 0;

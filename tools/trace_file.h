@@ -1,8 +1,8 @@
 /* Owns the file format of routing traces: which experts every layer chose for every token of a text, with what weights,
  * and on request the router's scores of all experts. An open format: everything that there is to know stands here.
  *
- * Little-endian; u16, u32, u64 unsigned, i32 signed, f32 IEEE 754. Sections follow each other in this order, each begins
- * at a multiple of 8, gaps are zero, and nothing follows the last: the header alone says how long the file is.
+ * Little-endian; u16, u32, u64 unsigned, i32 signed, f32 IEEE 754. Sections follow each other in this order, each
+ * begins at a multiple of 8, gaps are zero, and nothing follows the last: the header alone says how long the file is.
  *
  *     offset  type  field              meaning
  *          0  u8[8] magic              "SLUICETR"
@@ -17,7 +17,7 @@
  *         40  u32   top_k              chosen for a token, 1..min(n_experts, 1024)
  *         44  u32   vocab_size         1..2^31-1
  *         48  u64   n_parameters       of the model
- *         56  u64   expert_bytes       one expert's matrices in memory, mean over the layers, at most 2^36; 0: not known
+ *         56  u64   expert_bytes       one expert's matrices in memory, mean of the layers, at most 2^36; 0: not known
  *         64  u64   other_bytes        what a token reads besides, at most 2^44; 0: not known
  *         72  u64   n_tokens           1..2^24
  *         80  u64   text_bytes         of all tokens together, at most 2^28
@@ -31,10 +31,10 @@
  *             layers     u32 [n_moe_layers]                    their numbers, ascending, below n_layers
  *             tokens     i32 [n_tokens]                        0..vocab_size-1
  *             lengths    u16 [n_tokens]                        bytes of each token's text; their sum is text_bytes
- *             text       u8  [text_bytes]                      the texts of the tokens; bytes, maybe parts of characters
+ *             text       u8  [text_bytes]                      texts of the tokens: bytes, maybe parts of characters
  *             experts    u16 [n_tokens, n_moe_layers, top_k]   ascending, below n_experts
- *             weights    f32 [n_tokens, n_moe_layers, top_k]   as the model used them, in the order of the ids; 32 bits,
- *                                                              so that a trace can be replayed bit by bit
+ *             weights    f32 [n_tokens, n_moe_layers, top_k]   as the model used them, in the order of the ids; 32
+ *                                                              bits, so that routing can be repeated bit by bit
  *             scores     f32 [n_tokens, n_moe_layers, n_experts]   probabilities (or sigmoids); with flag 0 only
  */
 #ifndef TOOLS_TRACE_FILE_H
@@ -111,8 +111,8 @@ sluice_status trace_writer_create(struct trace_writer *out, const char *path, co
 /* n_rows tokens from `first_token` on; `scores` is used where the head has some. Rows may come in any order. */
 sluice_status trace_writer_rows(struct trace_writer *w, size_t first_token, size_t n_rows, const uint16_t *experts,
                                 const float *weights, const float *scores, sluice_error *error);
-/* Adds the numbers of the layers, [n_moe_layers], and gives the file its name. SLUICE_IO: rows are missing, or the system
- * refuses; then nothing is left. */
+/* Adds the numbers of the layers, [n_moe_layers], and gives the file its name. SLUICE_IO: rows are missing, or the
+ * system refuses; then nothing is left. */
 sluice_status trace_writer_commit(struct trace_writer *w, const uint32_t *layers, sluice_error *error);
 void trace_writer_discard(struct trace_writer *w);
 

@@ -168,7 +168,7 @@ double stats_saturation(const struct trace *a, const struct trace *b, size_t lay
 /* ---- working set ------------------------------------------------------------------------------------------------- */
 
 /* An expert is in the window that ends at token `end` if it was used at one of end-n+1 .. end. So a use at s adds the
- * windows that end at s .. s+n-1, but for those that its use before, at p, is in already: they end at p+n-1 or before. */
+ * windows that end at s .. s+n-1, but for those that its use before, at p, is in already: they end by p+n-1. */
 double stats_working_set(const struct trace *t, size_t layer, size_t n, size_t *scratch)
 {
     double sum = 0;

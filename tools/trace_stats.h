@@ -1,5 +1,5 @@
-/* Owns what is computed from routing traces; prints nothing. All traces of one call have equal fingerprints; `layer` counts
- * the layers with experts, from 0. L, E and k stand for n_moe_layers, n_experts and top_k. */
+/* Owns what is computed from routing traces; prints nothing. All traces of one call have equal fingerprints; `layer`
+ * counts the layers with experts, from 0. L, E and k stand for n_moe_layers, n_experts and top_k. */
 #ifndef TOOLS_TRACE_STATS_H
 #define TOOLS_TRACE_STATS_H
 
@@ -27,13 +27,14 @@ struct stats_pair {
     double times_chance;     /* together / what independent choices with these loads would give */
     double score;            /* how many standard deviations (of a Poisson count) above that */
 };
-/* The pairs with the highest scores, best first; at most `cap`, only with together > 0 and score > 0. Returns how many. */
+/* The pairs with the highest scores, best first; at most `cap`, only with together > 0 and score > 0. Returns their
+ * number. */
 size_t stats_top_pairs(const uint32_t *pairs, size_t n_experts, size_t n_tokens, struct stats_pair *out, size_t cap);
 
 /* ---- texts ------------------------------------------------------------------------------------------------------- */
 
-/* What the chosen expert tells about the text that its token is from, in bits, when all texts are equally likely: 0, all
- * texts use experts alike; log2(n_texts), every expert serves one text. loads[n_texts, n_experts] are counts; texts
+/* What the chosen expert tells about the text that its token is from, in bits, when all texts are equally likely: 0,
+ * all texts use experts alike; log2(n_texts), every expert serves one text. loads[n_texts, n_experts] are counts; texts
  * without any do not count. */
 double stats_text_information(const uint64_t *loads, size_t n_texts, size_t n_experts);
 
