@@ -45,14 +45,17 @@ static sluice_status read_traces(const struct option_texts *files, struct trace 
         sluice_status status = trace_read(&traces[i], files->items[i], error);
         if (status) return status;
         if (traces[i].fingerprint == traces[0].fingerprint) continue;
-        char shown[2][256];
-        for (size_t k = 0; k < 2; k++)
-            quote_bytes(shown[k], sizeof shown[k], files->items[k ? 0 : i], strlen(files->items[k ? 0 : i]));
+        char shown[2][256], models[2][128];
+        for (size_t k = 0; k < 2; k++) {
+            const size_t at = k ? 0 : i;
+            quote_bytes(shown[k], sizeof shown[k], files->items[at], strlen(files->items[at]));
+            quote_bytes(models[k], sizeof models[k], traces[at].model, strlen(traces[at].model));
+        }
         return set_error(error, SLUICE_ARGUMENT,
-                         "%s: is a trace of another model: %.64s, %u of %u experts in %u layers; %s is of %.64s, %u of "
+                         "%s: is a trace of another model: %s, %u of %u experts in %u layers; %s is of %s, %u of "
                          "%u experts in %u layers",
-                         shown[0], traces[i].model, traces[i].top_k, traces[i].n_experts, traces[i].n_moe_layers,
-                         shown[1], traces[0].model, traces[0].top_k, traces[0].n_experts, traces[0].n_moe_layers);
+                         shown[0], models[0], traces[i].top_k, traces[i].n_experts, traces[i].n_moe_layers, shown[1],
+                         models[1], traces[0].top_k, traces[0].n_experts, traces[0].n_moe_layers);
     }
     return SLUICE_OK;
 }

@@ -158,10 +158,16 @@ static void make_label(const struct trace_values *v, char *out, size_t cap)
     const char *slash = strrchr(name, '/');
     if (slash) name = slash + 1;
     if (strcmp(name, "-") == 0) name = "text";
-    if (v->label)
-        snprintf(out, cap, "%s", v->label);
-    else
-        snprintf(out, cap, "%.*s", (int)(strcspn(name, ".") ? strcspn(name, ".") : strlen(name)), name);
+    size_t n = strcspn(name, ".") ? strcspn(name, ".") : strlen(name);
+    if (!trace_is_name(name, n)) name = "text", n = 4;
+    snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), name);
+}
+
+static sluice_status check_label(const struct trace_values *v, sluice_error *error)
+{
+    if (!v->label || trace_is_name(v->label, strlen(v->label))) return SLUICE_OK;
+    return set_error(error, SLUICE_ARGUMENT, "--label: expected UTF-8 without control characters, at most %d bytes",
+                     TRACE_MAX_NAME);
 }
 
 /* ---- passes ------------------------------------------------------------------------------------------------------ */
@@ -284,7 +290,7 @@ static sluice_status describe_model(struct tracer *t)
                                 : info->n_context < USUAL_CONTEXT ? info->n_context
                                                                   : USUAL_CONTEXT),
         .has_scores = t->values->scores,
-        .model = info->path_name,
+        .model = trace_is_name(info->path_name, strlen(info->path_name)) ? info->path_name : "model",
         .architecture = info->architecture,
     };
     return SLUICE_OK;
@@ -324,11 +330,10 @@ static sluice_status write_trace(struct tracer *t, const struct input_tokens *id
                                           (t->values->scores ? 1u << SLUICE_SEE_ROUTER_SCORES : 0),
                                 .see = see,
                                 .context = t};
-    char label[TRACE_MAX_NAME / 4];
+    char label[TRACE_MAX_NAME];
     make_label(t->values, label, sizeof label);
-    sluice_status status = input_check_utf8("--label", label, strlen(label), t->error);
-    t->head.label = label;
-    if (!status) status = cut_into_pieces(t, ids);
+    t->head.label = t->values->label ? t->values->label : label;
+    sluice_status status = cut_into_pieces(t, ids);
     if (!status) status = spell(t);
     if (!status) status = make_room(t);
     if (!status) status = measure_bytes(t);
@@ -375,6 +380,7 @@ static sluice_status trace(const void *values, sluice_error *error)
     t->error = error;
     if (v->tokens && (v->prompt || v->file))
         status = set_error(error, SLUICE_ARGUMENT, "--tokens and %s exclude each other", v->prompt ? "-p" : "-f");
+    if (!status) status = check_label(v, error);
     if (!status && !path) {
         status = load_find_demo(demo, sizeof demo, error);
         path = demo;

@@ -9,6 +9,7 @@
 
 #include "json.h"
 #include "output.h"
+#include "utf8.h"
 
 /* What tables for people show of what may be long; JSON has everything. */
 enum { BAR_CELLS = 20, MOST_SPECIALISTS = 12, MOST_PAIRS = 10, MOST_EXPERTS = 16, LABEL_CELLS = 12 };
@@ -141,7 +142,7 @@ static void print_head(const struct stats *s)
     const struct trace *t = s->traces;
     char shown[256];
     quote_bytes(shown, sizeof shown, t->model, strlen(t->model));
-    printf("model      %s, %s: %" PRIu32 " of %" PRIu32 " experts in each of %" PRIu32 " layers\n", shown,
+    printf("model      %s, %.64s: %" PRIu32 " of %" PRIu32 " experts in each of %" PRIu32 " layers\n", shown,
            t->architecture, t->top_k, t->n_experts, t->n_moe_layers);
     if (knows_sizes(s))
         printf("bytes      %s for an expert; a token reads %s in experts and %s besides\n",
@@ -170,8 +171,14 @@ static void print_load(const struct stats *s)
     }
 }
 
-/* The label in LABEL_CELLS columns, at least as far as it is ASCII. */
-static void print_label(const char *label) { printf("  %-*.*s", LABEL_CELLS, LABEL_CELLS, label); }
+/* The label in LABEL_CELLS columns, one for each character. */
+static void print_label(const char *label)
+{
+    size_t n = strlen(label), at = 0;
+    int cells = 0;
+    for (size_t used; cells < LABEL_CELLS && (used = utf8_sequence(label + at, n - at, NULL)); cells++) at += used;
+    printf("  %.*s%*s", (int)at, label, LABEL_CELLS - cells, "");
+}
 
 static void print_texts(const struct stats *s)
 {
@@ -416,7 +423,7 @@ sluice_status stats_print_json(const struct stats *s, sluice_error *error)
 
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
-enum { CELL = 48, MOST_PAGE_EXPERTS = 100, MOST_HEAT_TEXTS = 6 };
+enum { CELL = 48, MOST_CELLS = 200000 /* of a heat map */, MOST_PAGE_EXPERTS = 100, MOST_HEAT_TEXTS = 6 };
 
 /* Names of the layers, "0", "1" ...; malloc'ed [L]. NULL: not enough memory. */
 static const char **name_layers(const struct stats *s, char (**texts)[CELL])
@@ -456,7 +463,7 @@ static void draw_loads(const struct stats *s, struct page *page)
     char(*texts)[CELL], title[128];
     const char **layers = name_layers(s, &texts);
     double *values = malloc(n * sizeof *values), high = 0;
-    if (layers && texts && values) {
+    if (layers && texts && values && n <= MOST_CELLS) {
         page_heading(page, "Load");
         page_paragraph(page,
                        "How often each expert is chosen. If a layer used its %" PRIu32

@@ -169,6 +169,16 @@ static sluice_status read_fields(struct reader *r)
     return SLUICE_OK;
 }
 
+bool trace_is_name(const char *bytes, size_t n)
+{
+    uint32_t c;
+    for (size_t at = 0, used; at < n; at += used) {
+        used = utf8_sequence(bytes + at, n - at, &c);
+        if (used == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
+    }
+    return n <= TRACE_MAX_NAME;
+}
+
 /* The three names, as strings of their own. *total: their bytes. */
 static sluice_status read_names(struct reader *r, uint64_t *total)
 {
@@ -187,8 +197,9 @@ static sluice_status read_names(struct reader *r, uint64_t *total)
     char *names = r->t->owned[1] = malloc(*total + N_NAMES);
     if (!names) return set_error(r->error, SLUICE_MEMORY, "%s: not enough memory for its names", r->shown);
     for (int i = 0; i < N_NAMES; i++) {
-        if (memchr(r->bytes + at, 0, lengths[i]) || utf8_prefix(r->bytes + at, lengths[i]) != lengths[i])
-            return set_error(r->error, SLUICE_FORMAT, "%s: %s: is not UTF-8 without NUL", r->shown, name_fields[i]);
+        if (!trace_is_name(r->bytes + at, lengths[i]))
+            return set_error(r->error, SLUICE_FORMAT, "%s: %s: is not UTF-8 without control characters", r->shown,
+                             name_fields[i]);
         memcpy(names, r->bytes + at, lengths[i]);
         names[lengths[i]] = 0;
         found[i] = names;
@@ -363,7 +374,7 @@ void trace_free(struct trace *t)
 sluice_status trace_check_model(const struct trace *t, const sluice_model_info *info, const char *path,
                                 sluice_error *error)
 {
-    char shown[256];
+    char shown[256], found[128];
     const struct {
         const char *name;
         uint64_t found, expected;
@@ -378,8 +389,9 @@ sluice_status trace_check_model(const struct trace *t, const sluice_model_info *
     };
     quote_bytes(shown, sizeof shown, path, strlen(path));
     if (strcmp(t->architecture, info->architecture ? info->architecture : "") != 0)
-        return set_error(error, SLUICE_ARGUMENT, "%s: is a trace of another model: of architecture %.64s, expected %s",
-                         shown, t->architecture, info->architecture ? info->architecture : "none");
+        return set_error(error, SLUICE_ARGUMENT, "%s: is a trace of another model: of architecture %s, expected %s",
+                         shown, quote_bytes(found, sizeof found, t->architecture, strlen(t->architecture)),
+                         info->architecture ? info->architecture : "none");
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         if (shape[i].found != shape[i].expected)
             return set_error(error, SLUICE_ARGUMENT,
@@ -408,10 +420,12 @@ sluice_status trace_writer_create(struct trace_writer *out, const char *path, co
         return set_error(error, SLUICE_ARGUMENT, "a trace cannot hold %s %" PRIu64 ", at most %" PRIu64, bad->name,
                          field_value(head, bad), limit_of(head, bad));
     const struct layout l = layout_of(head, length_of_names(head, lengths));
+    const char *const names[N_NAMES] = {head->model, head->architecture, head->label};
     for (int i = 0; i < N_NAMES; i++)
-        if (lengths[i] > TRACE_MAX_NAME)
-            return set_error(error, SLUICE_ARGUMENT, "a trace cannot hold a name of %" PRIu32 " bytes (%s), at most %d",
-                             lengths[i], name_fields[i], TRACE_MAX_NAME);
+        if (!trace_is_name(names[i], lengths[i]))
+            return set_error(error, SLUICE_ARGUMENT,
+                             "%s: a trace cannot hold it: it is not UTF-8 without control characters, at most %d bytes",
+                             name_fields[i], TRACE_MAX_NAME);
     out->experts_at = l.experts;
     out->weights_at = l.weights;
     out->scores_at = l.scores;

@@ -27,7 +27,7 @@
  *        100  u32   label_bytes
  *        104  u8[24]                   0
  *        128  names                    model ("demo"), architecture ("qwen3_moe"), label of the text ("stories"): UTF-8
- *                                      without NUL, one behind the other
+ *                                      without control characters, one behind the other
  *             layers     u32 [n_moe_layers]                    their numbers, ascending, below n_layers
  *             tokens     i32 [n_tokens]                        0..vocab_size-1
  *             lengths    u16 [n_tokens]                        bytes of each token's text; their sum is text_bytes
@@ -82,6 +82,9 @@ static inline const uint16_t *trace_experts(const struct trace *t, size_t token,
     return t->experts + (token * t->n_moe_layers + layer) * t->top_k;
 }
 
+/* UTF-8 without control characters, at most TRACE_MAX_NAME bytes: what a name in a trace is. */
+bool trace_is_name(const char *bytes, size_t n);
+
 /* Reads and checks everything: what is in *out keeps all ranges above, and weights and scores are finite. `path` stands
  * in messages as well. SLUICE_IO: the file cannot be read; SLUICE_FORMAT: it is no trace, or contradicts itself (the
  * sentence names field, found and expected); SLUICE_MEMORY. */
@@ -105,7 +108,7 @@ struct trace_writer {
 };
 
 /* Creates the file for a trace with the fields of `head` apart from fingerprint, layers and the three arrays of
- * routing; what it points to is used until the commit. SLUICE_ARGUMENT: a field is out of the format's range. */
+ * routing; what it points to is used until the commit. SLUICE_ARGUMENT: a field is out of the format's range, or a name is none. */
 sluice_status trace_writer_create(struct trace_writer *out, const char *path, const struct trace *head,
                                   sluice_error *error);
 /* n_rows tokens from `first_token` on; `scores` is used where the head has some. Rows may come in any order. */

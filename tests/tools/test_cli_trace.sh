@@ -129,6 +129,7 @@ $work/b.trace"
     refuse 1 'llama3-hub-bf16: has no experts, so there is no routing to trace' \
         trace "$dense" --tokens 1 -o "$work/x.trace"
     refuse 1 '-c: found 2000, this model has 1\.\.1024 positions' trace "$demo" -p a -o "$work/x.trace" -c 2000
+    refuse 1 '--label: expected UTF-8 without control characters' trace "$demo" -p a -o "$work/x.trace" --label $'\e'
     refuse 1 '-o FILE is missing' trace "$demo" -p a
     refuse 1 '-p and -f exclude each other' trace "$demo" -p a -f b -o "$work/x.trace"
     refuse 1 '--tokens and -p exclude each other' trace "$demo" -p a --tokens 1 -o "$work/x.trace"
@@ -202,7 +203,7 @@ test_stats() {
 test_bad_traces() {
     accept trace "$tiny" --tokens 1,2,3 -o "$work/tiny.trace"
     accept stats "$work/tiny.trace" --memory 20
-    refuse 1 '".*tiny.trace": is a trace of another model: qwen3-moe-hub-bf16, .*; ".*a.trace" is of demo, 2 of 16' \
+    refuse 1 '".*tiny.trace": is a trace of another model: "qwen3-moe-hub-bf16", .*; ".*a.trace" is of "demo", 2 of' \
         stats "$work/a.trace" "$work/tiny.trace"
     head -c 1000 "$work/stories.trace" >"$work/cut.trace"
     refuse 2 '".*cut.trace": has 1000 bytes, expected [0-9]+ as its header says' stats "$work/cut.trace"

@@ -197,7 +197,7 @@ Test(trace_file, messages_name_the_field)
     expect_refusal(92, UINT32_MAX, 4, "model_bytes: found 4294967295, expected at most 4096");
     expect_refusal(92, 4000, 4, "ends within its names");
     expect_refusal(127, 1, 1, "byte 127: found 1, expected 0");
-    expect_refusal(128, 0, 1, "model: is not UTF-8 without NUL");
+    expect_refusal(128, 0, 1, "model: is not UTF-8 without control characters");
     const size_t layers_at = 128 + 16, tokens_at = layers_at + 8, lengths_at = tokens_at + 16,
                  text_begins = lengths_at + 8, experts_at = text_begins + 8, weights_at = experts_at + 24;
     expect_refusal(layers_at - 1, 1, 1, "byte 143: found 1, expected 0");
@@ -233,6 +233,9 @@ Test(trace_file, a_trace_is_whole_or_not_there)
     cr_expect_eq(trace_writer_commit(&w, layers, &error), SLUICE_IO);
     cr_expect(strstr(error.text, "2 of 3 tokens were written"), "%s", error.text);
     cr_expect_neq(access(path, F_OK), 0);
+    head.label = "a\x1b";
+    cr_expect_eq(trace_writer_create(&w, path, &head, &error), SLUICE_ARGUMENT);
+    cr_expect(strstr(error.text, "label: a trace cannot hold it"), "%s", error.text);
     head.top_k = 6;
     cr_expect_eq(trace_writer_create(&w, path, &head, &error), SLUICE_ARGUMENT);
     cr_expect(strstr(error.text, "a trace cannot hold top_k 6, at most 5"), "%s", error.text);
@@ -259,7 +262,7 @@ Test(trace_file, traces_of_other_models_are_told_apart)
     cr_expect_str_eq(error.text, "\"a\": is a trace of another model: top_k: found 2, expected 1");
     info.architecture = NULL;
     cr_expect_eq(trace_check_model(&t, &info, "a", &error), SLUICE_ARGUMENT);
-    cr_expect_str_eq(error.text, "\"a\": is a trace of another model: of architecture made_up, expected none");
+    cr_expect_str_eq(error.text, "\"a\": is a trace of another model: of architecture \"made_up\", expected none");
     trace_free(&t);
 }
 
