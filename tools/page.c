@@ -713,7 +713,7 @@ void page_heat(struct page *page, const char *title, const struct page_heat *h)
         if (f.high == 0) f.high = 1;
     }
     f.cell_width = (WIDTH - RIGHT - f.left) / (double)h->n_columns;
-    f.cell_height = fmin(fmax(f.cell_width, h->n_rows > 40 ? 8 : 14), 24);
+    f.cell_height = fmin(fmax(f.cell_width, h->n_rows > 80 ? 4 : h->n_rows > 40 ? 8 : 14), 24);
     double bottom = f.top + f.cell_height * (double)h->n_rows;
     begin_figure(to, title, bottom + 98);
     fputs("<g shape-rendering=\"crispEdges\">", to);

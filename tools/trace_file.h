@@ -108,7 +108,8 @@ struct trace_writer {
 };
 
 /* Creates the file for a trace with the fields of `head` apart from fingerprint, layers and the three arrays of
- * routing; what it points to is used until the commit. SLUICE_ARGUMENT: a field is out of the format's range, or a name is none. */
+ * routing; what it points to is used until the commit. SLUICE_ARGUMENT: a field is out of the format's
+ * range, or a name is none. */
 sluice_status trace_writer_create(struct trace_writer *out, const char *path, const struct trace *head,
                                   sluice_error *error);
 /* n_rows tokens from `first_token` on; `scores` is used where the head has some. Rows may come in any order. */

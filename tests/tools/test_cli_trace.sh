@@ -80,6 +80,52 @@ for key, name in zip(("experts", "scores", "weights"), sys.argv[2:]):
 PYTHON
 }
 
+# same_trace FILE.trace FILE.jsonl: the binary form, read as tools/trace_file.h describes it and by nothing of ours,
+# says what the other form says.
+same_trace() {
+    "$python" - "$@" <<'PYTHON'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+lines = [json.loads(line) for line in open(sys.argv[2])]
+head, tokens = lines[0], lines[1:]
+names = ("n_layers hidden_size n_moe_layers n_experts top_k vocab_size n_parameters expert_bytes other_bytes "
+         "n_tokens text_bytes n_context").split()
+magic, version, flags, fingerprint, *rest = struct.unpack("<8sIIQ6I5Q4I24x", data[:128])
+values, lengths = rest[:12], rest[12:]
+assert magic == b"SLUICETR" and version == 1 and flags == head["has_scores"]
+assert dict(zip(names, values)) == {k: head[k] for k in names}
+at = 128
+def take(form, count):
+    global at
+    at = (at + 7) // 8 * 8
+    found = struct.unpack_from("<%d%s" % (count, form), data, at)
+    at += struct.calcsize("<%d%s" % (count, form))
+    return found
+text = b"".join(take("s", sum(lengths)))
+for name, length in zip(("model", "architecture", "label"), lengths):
+    assert text[:length].decode() == head[name]
+    text = text[length:]
+n, l, k, e = head["n_tokens"], head["n_moe_layers"], head["top_k"], head["n_experts"]
+state = 0xcbf29ce484222325
+layers_at = (at + 7) // 8 * 8
+layers = take("I", l)
+for byte in data[24:56] + head["architecture"].encode() + data[layers_at:at]:
+    state = (state ^ byte) * 0x100000001b3 % 2**64
+assert state == fingerprint and list(layers) == head["layers"]
+assert list(take("i", n)) == [t["token"] for t in tokens]
+ends = take("H", n)
+text = b"".join(take("s", head["text_bytes"]))
+assert len(text) == sum(ends)
+assert text.decode() == "".join(t["text"] for t in tokens)
+for form, name, width in ("H", "experts", k), ("f", "weights", k), ("f", "scores", e):
+    if name != "scores" or flags:
+        found = take(form, n * l * width)
+        expected = [x for t in tokens for layer in t[name] for x in layer]
+        assert len(found) == len(expected) and all(abs(a - b) <= 1e-8 * abs(b) for a, b in zip(found, expected)), name
+assert at == len(data)
+PYTHON
+}
+
 # Of every family: the trace has what the observers of `logits` show; dense models are refused.
 test_families() {
     local model n_traced=0 ids=1,2,3,4,5,6,7,8,9,10
@@ -125,6 +171,12 @@ $work/b.trace"
         check "the label is there" test "$("$json_lines" label <"$work/a.jsonl")" = 'my "label"'
         check "the text is there" test "$("$json_lines" text <"$work/a.jsonl")" = 'Once upon a time'
         check "pieces are told" test "$("$json_lines" n_context <"$work/a.jsonl")" = 2
+    fi
+    if [ -n "$python" ]; then
+        accept trace "$demo" -p 'Once upon a time there was a king' -o "$work/s.jsonl" --jsonl --scores
+        check "both forms are the same" same_trace "$work/s.trace" "$work/s.jsonl"
+        accept trace "$demo" -p 'Once upon a time there was a king' -o "$work/b.jsonl" --jsonl
+        check "both forms are the same without scores" same_trace "$work/a.trace" "$work/b.jsonl"
     fi
     refuse 1 'llama3-hub-bf16: has no experts, so there is no routing to trace' \
         trace "$dense" --tokens 1 -o "$work/x.trace"
