@@ -275,7 +275,7 @@ static void print_cache(const struct stats *s)
            "tokens,\nfrom empty",
            s->n_cached_tokens);
     if (knows_sizes(s))
-        printf("; and tokens/s with %.4g GB/s from memory and %.4g GB/s from storage", s->memory_gb_per_s,
+        printf("; and tokens/s at best, with %.4g GB/s from memory and %.4g GB/s from storage", s->memory_gb_per_s,
                s->disk_gb_per_s);
     printf("\n%10s  experts     LRU     LFU  optimal%s\n", knows_sizes(s) ? "memory" : "",
            knows_sizes(s) ? "   tokens/s   LRU       LFU   optimal" : "");
@@ -661,10 +661,11 @@ static void draw_cache(const struct stats *s, struct page *page)
     page_plot(page, "Hit rate", &memory, &share, series[0], STATS_N_POLICIES);
     if (!knows_sizes(s)) return;
     page_plot(page, "Speed", &memory, &rate, series[1], STATS_N_POLICIES);
-    page_note(page,
-              "Every byte of a token comes from memory at %.4g GB/s, and what was missing from storage at %.4g GB/s "
-              "before.",
-              s->memory_gb_per_s, s->disk_gb_per_s);
+    page_note(
+        page,
+        "At best: every byte of a token comes from memory at %.4g GB/s, and what was missing from storage at %.4g GB/s "
+        "before.",
+        s->memory_gb_per_s, s->disk_gb_per_s);
 }
 
 void stats_draw(const struct stats *s, struct page *page)
