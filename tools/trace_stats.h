@@ -97,7 +97,8 @@ size_t stats_accesses(const struct trace *t, uint32_t *keys, size_t cap);
 bool stats_cache_hits(const uint32_t *keys, size_t n, size_t n_keys, size_t capacity, enum stats_policy policy,
                       size_t *hits);
 
-/* Seconds that one token takes at least, when every byte that it needs is read from memory and what was missing from the disk first. */
+/* Seconds that one token takes at least, when every byte that it needs is read from memory, and what was missing from
+ * the disk first. */
 double stats_seconds_per_token(const struct trace *t, double misses_per_token, double memory_gb_per_s,
                                double disk_gb_per_s);
 
