@@ -233,7 +233,7 @@ static struct number number_of(double value)
     } units[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}};
     struct number n;
     double size = fabs(value);
-    snprintf(n.text, sizeof n.text, "%.4g", value);
+    snprintf(n.text, sizeof n.text, size >= 1e4 && size < 1e5 ? "%.5g" : "%.4g", value);
     if (size >= 1e15 || size < 1e5) return n;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (size < units[i].unit) continue;

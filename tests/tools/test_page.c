@@ -156,11 +156,14 @@ static size_t count(const char *text, const char *what)
 
 Test(page, logarithmic_axes_have_round_ticks)
 {
-    const double x[] = {1, 2048}, y[] = {0.03, 30};
+    const double x[] = {1, 2048}, y[] = {0.03, 30}, large[] = {16384, 1 << 20};
     struct page *page = begin("p.html", "t");
     page_plot(page, "t", &(struct page_axis){"m", PAGE_LOG2, 0, 0}, &(struct page_axis){"ms", PAGE_LOG10, 0, 0},
               &(struct page_series){.name = "s", .style = PAGE_LINE_POINTS, .x = x, .y = y, .n = 2}, 1);
+    page_plot(page, "t", &(struct page_axis){"m", PAGE_LOG2, 0, 0}, &(struct page_axis){.label = "ms"},
+              &(struct page_series){.name = "s", .style = PAGE_LINE, .x = large, .y = large, .n = 2}, 1);
     char *text = finish(page, "p.html");
+    cr_expect(strstr(text, ">16384</text>") && strstr(text, ">131.1k</text>") && strstr(text, ">1.049M</text>"));
     for (int m = 1; m <= 2048; m *= 2) {
         char label[16];
         snprintf(label, sizeof label, ">%d</text>", m);
