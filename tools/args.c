@@ -221,18 +221,21 @@ struct parser {
     sluice_error *error;
 };
 
-/* A bare argument fills the first operand of the table that is still empty. */
+/* True: an operand has its value, and takes no other. */
+static bool is_named(const struct option *o, const void *values)
+{
+    const char *const *text = (const void *)((const char *)values + o->offset);
+    return o->kind != OPTION_TEXTS && *text;
+}
+
+/* A bare argument goes to the first operand of the table that takes one still. */
 static sluice_status parse_operand(struct parser *p, const char *text)
 {
     const struct option *last = NULL;
     for (size_t i = 0; i < p->command->n_options; i++) {
         const struct option *o = &p->command->options[i];
         if (!o->operand) continue;
-        const char **field = (const char **)(void *)((char *)p->values + o->offset);
-        if (!*field) {
-            *field = text;
-            return SLUICE_OK;
-        }
+        if (!is_named(o, p->values)) return store_value(o, text, p->values, p->error);
         last = o;
     }
     char shown[128];
@@ -252,7 +255,7 @@ static sluice_status parse_option(struct parser *p, const struct option *o, cons
             return set_error(p->error, SLUICE_ARGUMENT, "%s: the value %s is missing", label_of(o).text, o->value_name);
         value = p->argv[p->next++];
     }
-    if (o->operand && *(const char **)(void *)((char *)p->values + o->offset))
+    if (o->operand && is_named(o, p->values))
         return set_error(p->error, SLUICE_ARGUMENT, "%s: %s is already named", label_of(o).text, o->value_name);
     return store_value(o, value, p->values, p->error);
 }
@@ -290,7 +293,8 @@ static sluice_status check_required(const struct parser *p)
 {
     for (size_t i = 0; i < p->command->n_options; i++) {
         const struct option *o = &p->command->options[i];
-        if (o->required && !*(const char **)(void *)((char *)p->values + o->offset))
+        const struct option_texts *texts = (const void *)((const char *)p->values + o->offset);
+        if (o->required && (o->kind == OPTION_TEXTS ? texts->count == 0 : !is_named(o, p->values)))
             return set_error(p->error, SLUICE_ARGUMENT, "%s %s is missing: sluice %s %s", label_of(o).text,
                              o->value_name, p->command->name, p->command->usage);
     }

@@ -47,7 +47,7 @@ struct option {
     const char *name; /* after "--"; NULL: only the letter */
     char letter;      /* after "-"; 0: only the name */
     enum option_kind kind;
-    bool operand; /* may also be given as a bare argument, in the order of the table */
+    bool operand; /* may also be given as a bare argument, in the order of the table; OPTION_TEXTS takes all others */
     bool required;
     size_t offset;            /* of the field in the struct of values */
     const char *value_name;   /* for help and messages, "N"; NULL for flags */

@@ -60,6 +60,12 @@ SLUICE_API unsigned sluice_engine_get_peaks(const sluice_engine *engine);
  * with what kept better ones away. False: no such group. Always NUL-terminated. */
 SLUICE_API bool sluice_engine_get_kernels(const sluice_engine *engine, size_t i, char *out, size_t cap);
 
+/* ---- how large an expert is ------------------------------------------------------------------------------------- */
+
+/* Bytes of one expert's matrices as a pass reads them, summed over the layers with experts: one expert of each. 0: no
+ * experts. */
+SLUICE_API uint64_t sluice_engine_get_expert_bytes(const sluice_engine *engine);
+
 /* ---- a second timeline from the same beginning ------------------------------------------------------------------ */
 
 /* `to` becomes equal to `from`: tokens, cache, logits. Afterwards each goes its own way. Statistics and observers stay.

@@ -364,6 +364,17 @@ void sluice_engine_get_info(const sluice_engine *e, sluice_model_info *out)
     out->n_end_tokens = (size_t)c->n_end_tokens;
 }
 
+uint64_t sluice_engine_get_expert_bytes(const sluice_engine *e)
+{
+    uint64_t bytes = 0;
+    for (int l = 0; e->has_model && l < e->model.config.n_layers; l++) {
+        const struct layer *layer = &e->model.layers[l];
+        if (!ffn_has_experts(&layer->config->ffn)) continue;
+        bytes += weight_bytes(&layer->gate.first) + weight_bytes(&layer->up.first) + weight_bytes(&layer->down.first);
+    }
+    return bytes;
+}
+
 double sluice_engine_huge_page_share(const sluice_engine *e)
 {
     const struct arena *weights = &e->model.arena;

@@ -235,6 +235,29 @@ Test(args, help_shows_every_option_with_range_and_default)
     free(text);
 }
 
+Test(args, an_operand_may_stand_for_several_files)
+{
+    static const struct option files[] = {
+        {.name = "file", .kind = OPTION_TEXTS, .operand = true, .required = true, FIELD(stops), .value_name = "FILE"},
+        {.name = "flag", .kind = OPTION_FLAG, FIELD(flag)},
+    };
+    static const struct command many = {
+        .name = "many", .usage = "FILE...", .options = files, .n_options = 2, .values_bytes = sizeof(struct values)};
+    struct values v;
+    char *none[] = {"--flag"}, *three[] = {"a", "--flag", "--file", "b", "--", "-c"}, *too_many[OPTION_MAX_TEXTS + 1];
+    for (int i = 0; i <= OPTION_MAX_TEXTS; i++) too_many[i] = "x";
+    cr_expect_eq(args_parse(&many, 1, none, &v, &help, &error), SLUICE_ARGUMENT);
+    cr_expect_str_eq(error.text, "--file FILE is missing: sluice many FILE...");
+    cr_assert_eq(args_parse(&many, 6, three, &v, &help, &error), SLUICE_OK);
+    cr_assert_eq(v.stops.count, 3u);
+    cr_expect_str_eq(v.stops.items[0], "a");
+    cr_expect_str_eq(v.stops.items[1], "b");
+    cr_expect_str_eq(v.stops.items[2], "-c");
+    cr_expect(v.flag);
+    cr_expect_eq(args_parse(&many, OPTION_MAX_TEXTS + 1, too_many, &v, &help, &error), SLUICE_ARGUMENT);
+    cr_expect_str_eq(error.text, "--file: given more than 16 times");
+}
+
 Test(args, the_nearest_name_is_near)
 {
     static const char *const names[] = {"run", "inspect", "tokenize"};

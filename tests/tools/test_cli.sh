@@ -66,11 +66,11 @@ dict() { head -c 128 "$1" | tail -c +11 | tr -d '\0' | sed 's/ *$//'; }
 test_help() {
     accept --help
     check "help names every command" \
-        test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize|bench) ' "$out")" = 7
+        test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize|bench|trace|stats) ' "$out")" = 9
     check "help says nothing on standard error" test ! -s "$err"
     accept --version
     check "version" grep -qE '^sluice [0-9]+\.[0-9]+\.[0-9]+$' "$out"
-    for command in run inspect tokenize logits verify quantize bench; do
+    for command in run inspect tokenize logits verify quantize bench trace stats; do
         accept help "$command"
         cp "$out" "$work/help"
         accept "$command" --help

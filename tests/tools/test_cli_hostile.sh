@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 out=$work/out err=$work/err
 mkdir "$work/cwd"
 cd "$work/cwd" || exit 1 # nothing may appear here
-commands='run inspect tokenize logits verify quantize bench'
+commands='run inspect tokenize logits verify quantize bench trace stats'
 checks=0 failures=0
 limit=120 # seconds until a call counts as hanging
 
@@ -103,11 +103,14 @@ test_options() {
         refuse 1 "unknown option \"--\\n\"$unknown" "$c" $'--\n'
         refuse 1 "unknown option \"--aaaa..." "$c" "--$(many 100000 a)"
         refuse 1 "--help: takes no value" "$c" --help=x
+        [ "$c" = stats ] && continue # takes several files
         refuse 1 'unexpected argument "c"...' "$c" a "${second[@]}" c
         refuse 1 'unexpected argument...' "$c" a b $'\xff\e'
         refuse 1 'unexpected argument "-c"...' "$c" -- a "${second[@]}" -c
         refuse 1 'unexpected argument...' "$c" $(many 10000 'a ')
     done
+    refuse 1 "--trace: given more than 16 times" stats $(many 10000 'a ')
+    refuse 3 '"a\xff": No such file or directory' stats $'a\xff' b
     refuse 1 "--stop: given more than 16 times" run $(many 5000 '--stop x ')
     refuse 1 "--tensor: given more than 16 times" quantize a b --type q8_0 $(many 5000 '--tensor x=f16 ')
     refuse 1 'the name of the model is empty' run '' -p x $(many 10000 '--json ')
