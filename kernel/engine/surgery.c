@@ -75,8 +75,9 @@ static sluice_status check_layer(const sluice_expert_surgery *s, int l, int n_ex
         n_forced += (marks[e] & MARK_FORCED) != 0;
     }
     if (n_left < n_chosen)
-        return fail(f, SLUICE_ARGUMENT, "ablate: layer %d: %d of %d experts are left, expected at least the %d of a token",
-                    l, n_left, n_experts, n_chosen);
+        return fail(f, SLUICE_ARGUMENT,
+                    "ablate: layer %d: %d of %d experts are left, expected at least the %d of a token", l, n_left,
+                    n_experts, n_chosen);
     if (n_forced > n_chosen)
         return fail(f, SLUICE_ARGUMENT, "force: layer %d: found %d experts, expected at most the %d of a token", l,
                     n_forced, n_chosen);
