@@ -18,8 +18,8 @@ struct kl_figures {
 sluice_status kl_between(struct kl_figures *out, sluice_session *native, sluice_session *variant, size_t vocab_size,
                          const int32_t *tokens, size_t n, size_t n_block, sluice_error *error);
 
-/* What the surgery of `options` costs over these tokens, or the first KL_TOKENS of them: two sessions of one engine, with
- * and without it. */
+/* What the surgery of `options` costs over these tokens, or the first KL_TOKENS of them: two sessions of one engine,
+ * with and without it. */
 sluice_status kl_of_surgery(struct kl_figures *out, const sluice_engine *engine, const struct load_options *options,
                             const int32_t *tokens, size_t n, sluice_error *error);
 /* The same over n tokens, 1..KL_TOKENS, that the model writes by itself, without surgery, at temperature 1: for want of

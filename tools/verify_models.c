@@ -288,9 +288,10 @@ sluice_status verify_models(const struct verify_models_request *r, sluice_error 
     m.side[0].load.load_as = NULL;
     m.side[0].load.surgery = (struct surgery_flags){0};
     m.side[0].load.keep_float |= !r->one_engine;
-    sluice_status status = open_side(&m.side[0], r->a, error);
-    if (!status && r->one_engine) m.side[1].engine = m.side[0].engine;
-    if (!status) status = open_side(&m.side[1], r->b, error);
+    sluice_status status = r->one_engine ? open_side(&m.side[1], r->b, error) : SLUICE_OK;
+    if (r->one_engine) m.side[0].engine = m.side[1].engine;
+    if (!status) status = open_side(&m.side[0], r->a, error);
+    if (!status && !r->one_engine) status = open_side(&m.side[1], r->b, error);
     if (!status) status = check_pair(&m, r, error);
     if (!status) status = tokenize(&m, r, error);
     if (!status) {

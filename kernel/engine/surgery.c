@@ -1,5 +1,5 @@
-/* Expert surgery: checks a request against the model and turns lists of places into marks, layer by layer. What marks do
- * is in model/router.c. */
+/* Expert surgery: checks a request against the model and turns lists of places into marks, layer by layer. What marks
+ * do is in model/router.c. */
 #include <string.h>
 
 #include "engine/engine_internal.h"

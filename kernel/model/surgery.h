@@ -1,7 +1,7 @@
-/* What a session changes about the choice of experts, as the router reads it: for questions like "what does this expert
- * do", "what do fewer experts cost", "what if the route were another". How many experts a row uses, and whether all of
- * them work, decides the size of buffers and stands in struct workspace. The engine checks everything (engine/surgery.c);
- * router.c obeys. */
+/* What a session changes about the choice of experts, as the router reads it: for questions like "what does this
+ * expert do", "what do fewer experts cost", "what if the route were another". How many experts a row uses, and whether
+ * all of them work, decides the size of buffers and stands in struct workspace. The engine checks everything
+ * (engine/surgery.c); router.c obeys. */
 #ifndef MODEL_SURGERY_H
 #define MODEL_SURGERY_H
 
