@@ -100,6 +100,11 @@ void bench_print_table(const struct bench_result *r)
     for (size_t j = 0; j < r->n_rows; j++) from_cache |= figures_of(r, &r->rows[j]).share_of_roof > 1.1;
     if (from_cache)
         printf("\nMore than 100 %%: what a pass reads stays in the caches, and the roof is that of memory.\n");
+    if (r->surgery) {
+        char flags[192];
+        printf("\nKL         %.6f nats per token, KL(native || %s) over %zu tokens that the model wrote\n", r->kl.kl,
+               surgery_describe(r->surgery, flags, sizeof flags), r->kl.n_tokens);
+    }
     double prefill = mean_exact_cost(r, false), decode = mean_exact_cost(r, true);
     if (prefill + decode > 0) printf("\nexactness ");
     if (prefill > 0) printf(" takes %.3f times as long in prefill%s", prefill, decode > 0 ? "," : "");
@@ -153,6 +158,15 @@ sluice_status bench_print_json(const struct bench_result *r, sluice_error *error
             object = NULL;
         }
     }
+    if (object && r->surgery) {
+        char flags[192];
+        json_t *surgery = json_pack("{s:s, s:f, s:I}", "flags", surgery_describe(r->surgery, flags, sizeof flags), "kl",
+                                    r->kl.kl, "kl_tokens", (json_int_t)r->kl.n_tokens);
+        if (json_object_set_new(object, "surgery", surgery) != 0) {
+            json_decref(object);
+            object = NULL;
+        }
+    }
     return json_print_line(object, error);
 }
 
@@ -170,7 +184,7 @@ static void print_field(const char *text)
 void bench_print_csv(const struct bench_result *r)
 {
     printf("model,cpu,threads,kind,tokens_or_context,tokens_per_s,q1,q3,gb_per_s,share_of_roof,barrier_share,"
-           "distinct_experts,rows_per_expert,exact_cost,read_gb_per_s,int8_tops,bf16_tflops,f32_tflops\n");
+           "distinct_experts,rows_per_expert,exact_cost,read_gb_per_s,int8_tops,bf16_tflops,f32_tflops,kl\n");
     for (size_t i = 0; i < r->n_rows; i++) {
         const struct bench_row *row = &r->rows[i];
         struct figures f = figures_of(r, row);
@@ -181,7 +195,9 @@ void bench_print_csv(const struct bench_result *r)
                row->is_decode ? "decode" : "prefill", row->n, f.rate.median, f.rate.q1, f.rate.q3, f.gb_per_s,
                f.share_of_roof, f.barrier_share, f.distinct_experts, f.rows_per_expert);
         if (f.exact_cost > 0) printf("%.4g", f.exact_cost);
-        printf(",%.4g,%.4g,%.4g,%.4g\n", r->roof.read_gb_per_s, r->roof.int8_tops, r->roof.bf16_tflops,
+        printf(",%.4g,%.4g,%.4g,%.4g,", r->roof.read_gb_per_s, r->roof.int8_tops, r->roof.bf16_tflops,
                r->roof.f32_tflops);
+        if (r->surgery) printf("%.6g", r->kl.kl);
+        printf("\n");
     }
 }

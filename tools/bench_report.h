@@ -4,6 +4,7 @@
 
 #include "args.h"
 #include "bench_statistics.h"
+#include "kl.h"
 
 /* One line of the result. */
 struct bench_row {
@@ -18,6 +19,8 @@ struct bench_result {
     sluice_model_info info;
     double huge_page_share;
     sluice_roof roof;
+    const struct surgery_flags *surgery; /* NULL: the model as it is */
+    struct kl_figures kl;                /* of the surgery */
     size_t n_rows;
     struct bench_row rows[2 * OPTION_MAX_INTEGERS];
 };

@@ -15,6 +15,9 @@ static const double shortest_row = 0.5;
 /* What a decoded token is worth of a prompt's for the progress bar. */
 enum { DECODE_WEIGHT = 8, WARM_UP_TOKENS = 64 };
 
+/* Tokens that the model writes to be held against itself with other experts. */
+enum { OWN_TEXT = 256 };
+
 struct bench_values {
     const char *model;
     struct load_options load;
@@ -44,6 +47,7 @@ static const struct option options[] = {
     OPTION_ROW_CACHE_TYPE(struct bench_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct bench_values),
     OPTION_ROW_LOAD(struct bench_values),
+    OPTION_ROWS_SURGERY(struct bench_values),
     OPTION_ROW_THREADS(struct bench_values, load.threads),
     OPTION_ROW_JSON(struct bench_values, "one JSON object"),
     {.name = "csv", .kind = OPTION_FLAG, FIELD(csv), .help = "one line per measurement"},
@@ -294,6 +298,12 @@ static sluice_status bench(const void *values, sluice_error *error)
     b->bar = progress_begin("measuring", PROGRESS_SHARE);
     if (!status) status = measure_all(b);
     progress_end(&b->bar);
+    if (!status && surgery_is_asked(&v->load.surgery)) {
+        const size_t limit = (size_t)b->result.info.n_context;
+        b->result.surgery = &v->load.surgery;
+        status =
+            kl_of_own_text(&b->result.kl, b->sides[0].engine, &v->load, limit < OWN_TEXT ? limit : OWN_TEXT, error);
+    }
     if (!status) status = print_result(b);
     for (int i = 0; i < b->n_sides; i++) {
         load_free_session(&b->sides[i].session);

@@ -44,6 +44,7 @@ static const struct option options[] = {
     OPTION_ROW_CACHE_TYPE(struct logits_values, "f32", ""),
     OPTION_ROW_NO_REPACK(struct logits_values),
     OPTION_ROW_LOAD(struct logits_values),
+    OPTION_ROWS_SURGERY(struct logits_values),
     OPTION_ROW_THREADS(struct logits_values, load.threads),
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
     OPTION_ROW_NO_BOS(struct logits_values),
@@ -221,6 +222,7 @@ static sluice_status write_files(const struct logits_values *v, const sluice_eng
     f->error = error;
     f->n_tokens = tokens->count;
     sluice_engine_get_info(engine, &f->info);
+    f->info.top_k = surgery_top_k(&v->load.surgery, f->info.top_k);
     sluice_status status = SLUICE_OK;
     if (tokens->count > (size_t)f->info.n_context)
         status = set_error(error, SLUICE_CONTEXT, "the prompt has %zu tokens, this model at most %d", tokens->count,

@@ -48,6 +48,7 @@ static const struct option options[] = {
     OPTION_ROW_CACHE_TYPE(struct run_values, NULL, CACHE_TYPE_AS_WEIGHTS),
     OPTION_ROW_NO_REPACK(struct run_values),
     OPTION_ROW_LOAD(struct run_values),
+    OPTION_ROWS_SURGERY(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
              "files ask for, and 0 where they ask for nothing"},
@@ -304,6 +305,18 @@ static sluice_status run_passes(struct run *r)
     return status;
 }
 
+/* What the surgery costs, over the tokens of this run. A courtesy: when it fails the run has not. */
+static void measure_surgery(struct run *r)
+{
+    struct run_figures *f = &r->figures;
+    sluice_error trouble = {0};
+    if (!surgery_is_asked(&r->values->load.surgery)) return;
+    f->surgery = &r->values->load.surgery;
+    sluice_status status = kl_of_surgery(&f->kl, r->engine, &r->values->load, sluice_session_tokens(r->session),
+                                         sluice_session_length(r->session), &trouble);
+    if (status && status != SLUICE_CANCELLED) report_warning(trouble.text);
+}
+
 static sluice_status run_prompt(struct run *r, const char *path, const struct input_text *text)
 {
     sluice_status status = prepare(r, path, text);
@@ -314,6 +327,7 @@ static sluice_status run_prompt(struct run *r, const char *path, const struct in
     else if (outcome)
         return outcome;
     status = show_rest(r);
+    if (!status && !outcome) measure_surgery(r);
     if (!status && r->values->json) status = json_print_line(run_report_json(&r->figures, &r->sampling), r->error);
     if (!status) status = output_flush(r->error);
     if (!status) run_report_print(&r->figures);

@@ -46,6 +46,7 @@ static const struct option options[] = {
     OPTION_ROW_CACHE_TYPE(struct verify_values, "f32", ""),
     OPTION_ROW_NO_REPACK(struct verify_values),
     OPTION_ROW_LOAD(struct verify_values),
+    OPTION_ROWS_SURGERY(struct verify_values),
     OPTION_ROW_THREADS(struct verify_values, load.threads),
     OPTION_ROW_JSON(struct verify_values, "one JSON object"),
 };
@@ -442,6 +443,7 @@ static sluice_status run_comparison(const struct verify_values *v, const struct 
     sluice_session *session = NULL;
     struct comparison c = {.reference = reference};
     sluice_engine_get_info(engine, &info);
+    info.top_k = surgery_top_k(&v->load.surgery, info.top_k);
     c.limits = choose_limits(engine, &info);
     sluice_status status = check_model(reference, &info, error);
     if (!status) status = load_session(&session, engine, &v->load, reference->tokens.count, LOAD_CHUNK, error);
@@ -480,7 +482,8 @@ static sluice_status verify_reference(const struct verify_values *v, sluice_erro
 static sluice_status verify(const void *values, sluice_error *error)
 {
     const struct verify_values *v = values;
-    const char *other = v->other ? v->other : v->reference ? NULL : v->load.load_as ? v->model : NULL;
+    const bool changed = v->load.load_as || surgery_is_asked(&v->load.surgery);
+    const char *other = v->other ? v->other : v->reference || !changed ? NULL : v->model;
     if (!other == !v->reference)
         return set_error(error, SLUICE_ARGUMENT, "name either a second model or --reference FILE");
     if (!other && (v->prompt || v->file))
@@ -488,6 +491,7 @@ static sluice_status verify(const void *values, sluice_error *error)
     if (v->reference) return verify_reference(v, error);
     return verify_models(&(struct verify_models_request){.a = v->model,
                                                          .b = other,
+                                                         .one_engine = other == v->model && !v->load.load_as,
                                                          .prompt = v->prompt,
                                                          .file = v->file,
                                                          .load = v->load,
@@ -509,7 +513,8 @@ const struct command command_verify = {
                "the perplexity of both, and the share of (token, layer) pairs whose sets of experts differ. Both "
                "models are in memory at once. MODEL is the truth: its activations always stay float, those of MODEL2 "
                "only with --float; --load-as rounds MODEL2 only, and without MODEL2 the model is compared with itself "
-               "rounded so. Keys and values stay float unless --cache-type says otherwise.",
+               "rounded so. Options on experts hold for MODEL2, or without it for the second of two sessions of MODEL, "
+               "which are alike in everything else. Keys and values stay float unless --cache-type says otherwise.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .values_bytes = sizeof(struct verify_values),

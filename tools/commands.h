@@ -54,6 +54,19 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
 #define CACHE_TYPE_AS_WEIGHTS "; without it f32 for F32 weights, bf16 for BF16, else f16"
 #define OPTION_ROW_SPECIAL(S, TEXT)                                                             \
     {.name = "special", .kind = OPTION_FLAG, .offset = offsetof(S, special), .help = TEXT}
+/* Four rows and one flag. */
+#define OPTION_ROWS_SURGERY(S)                                                                  \
+    {.name = "active-experts", .kind = OPTION_INTEGER, .offset = offsetof(S, load.surgery.active_experts),            \
+     .value_name = "N", .low = 1, .high = 65536,                                                \
+     .help = "every token chooses N experts per layer instead of the model's number"},          \
+    {.name = "ablate", .kind = OPTION_TEXT, .offset = offsetof(S, load.surgery.ablate), .value_name = "L:E,..",       \
+     .help = "the router of layer L cannot choose expert E; 3:* and *:5 mean all experts, all layers"},               \
+    {.name = "zero", .kind = OPTION_TEXT, .offset = offsetof(S, load.surgery.zero), .value_name = "L:E,..",           \
+     .help = "what expert E of layer L contributes is dropped, everything else stays"},         \
+    {.name = "force", .kind = OPTION_TEXT, .offset = offsetof(S, load.surgery.force), .value_name = "L:E,..",         \
+     .help = "every token chooses expert E of layer L, in the place of its worst choice"},      \
+    {.name = "dense-twin", .kind = OPTION_FLAG, .offset = offsetof(S, load.surgery.dense_twin),                       \
+     .help = "compute every expert for every token and multiply those that were not chosen by 0"}
 #define OPTION_ROW_NO_BOS(S)                                                                    \
     {.name = "no-bos", .kind = OPTION_FLAG, .offset = offsetof(S, no_bos),                      \
      .help = "leave out the tokens that the tokenizer adds at the ends of a text"}

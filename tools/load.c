@@ -71,14 +71,36 @@ static sluice_status check_access(const struct load_options *o, sluice_error *er
     return SLUICE_OK;
 }
 
+/* Holds the surgery against the model before its weights are loaded, which may take long. */
+static sluice_status check_surgery(const char *path, const struct surgery *surgery, sluice_error *error)
+{
+    sluice_engine *engine;
+    sluice_engine_options options = sluice_engine_options_default();
+    options.flags = SLUICE_OPEN_NO_WEIGHTS;
+    sluice_status status = sluice_engine_open(&engine, path, &options, error);
+    if (!status) status = sluice_expert_surgery_check(engine, &surgery->request, error);
+    sluice_engine_close(&engine);
+    return status;
+}
+
 sluice_status load_engine(sluice_engine **out, const char *path, const struct load_options *o, unsigned flags,
                           sluice_error *error)
 {
+    struct surgery surgery;
+    sluice_session_options session = sluice_session_options_default();
     *out = NULL;
     if (!*path) return set_error(error, SLUICE_ARGUMENT, "the name of the model is empty");
     sluice_status status = check_cache_type(o->cache_type, error);
     if (!status) status = check_access(o, error);
+    if (!status) status = surgery_parse(&surgery, &o->surgery, error);
     if (status) return status;
+    if (surgery_is_asked(&o->surgery)) status = check_surgery(path, &surgery, error);
+    if (status) {
+        surgery_free(&surgery);
+        return status;
+    }
+    if (o->session) session = *o->session;
+    session.surgery = &surgery.request;
     struct progress bar = progress_begin("loading", PROGRESS_BYTES);
     sluice_engine_options options = sluice_engine_options_default();
     options.n_threads = (int)o->threads.value;
@@ -86,23 +108,30 @@ sluice_status load_engine(sluice_engine **out, const char *path, const struct lo
                     (o->keep_float ? SLUICE_OPEN_FLOAT : 0) | (o->blas ? SLUICE_OPEN_BLAS : 0) |
                     (reads_files(o) ? SLUICE_OPEN_READ : 0);
     options.load_as = o->load_as;
-    options.session = o->session;
+    options.session = o->session ? &session : NULL;
     options.progress = show_progress;
     options.warning = show_warning;
     options.context = &bar;
     status = sluice_engine_open(out, path, &options, error);
     progress_end(&bar);
+    surgery_free(&surgery);
     return status;
 }
 
 sluice_status load_session(sluice_session **out, const sluice_engine *engine, const struct load_options *o,
                            size_t n_context, size_t n_chunk, sluice_error *error)
 {
+    struct surgery surgery;
     sluice_session_options options = sluice_session_options_default();
     options.n_context = (int)n_context;
     options.n_chunk = (int)n_chunk;
     options.cache_type = o->cache_type;
-    sluice_status status = sluice_session_create(out, engine, &options, error);
+    options.surgery = &surgery.request;
+    *out = NULL;
+    sluice_status status = surgery_parse(&surgery, &o->surgery, error);
+    if (status) return status;
+    status = sluice_session_create(out, engine, &options, error);
+    surgery_free(&surgery);
     if (!status) interrupt_watch(*out);
     return status;
 }

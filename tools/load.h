@@ -9,6 +9,7 @@
 #include "args.h"
 #include "input.h"
 #include "sluice/sluice.h"
+#include "surgery.h"
 
 enum { LOAD_CHUNK = 2048, LOAD_MAX_THREADS = 256, LOAD_MAX_CHUNK = 8192, LOAD_MAX_CONTEXT = 16 << 20 };
 
@@ -19,6 +20,7 @@ struct load_options {
     const char *cache_type;        /* of keys and values; NULL: as the weights suggest */
     const char *access;            /* "map" or "read"; NULL: map */
     bool exact, no_repack, keep_float, blas;
+    struct surgery_flags surgery; /* of every session */
     const sluice_session_options *session; /* that will run, for the sum of memory; NULL: not known yet */
 };
 

@@ -72,6 +72,11 @@ void run_report_print(const struct run_figures *f)
     if (d->decode_tokens > 0 && d->experts_total > 0)
         fprintf(stderr, "experts  %6" PRIu64 " of %" PRIu64 " (layer, expert) pairs touched, %.4g read per token\n",
                 d->experts_touched, d->experts_total, r.experts_per_token);
+    if (f->kl.n_tokens > 0) {
+        char flags[192];
+        fprintf(stderr, "KL       %.6f nats per token, KL(native || %s) over %zu tokens of this run\n", f->kl.kl,
+                surgery_describe(f->surgery, flags, sizeof flags), f->kl.n_tokens);
+    }
     fprintf(stderr, "finish   %s after %zu tokens", f->finish, f->n_generated);
     if (f->greedy)
         fprintf(stderr, ", always the most likely (--temp 0)\n");
@@ -108,6 +113,16 @@ json_t *run_report_json(const struct run_figures *f, const sluice_sampling *s)
     if (summary && f->hashed && json_object_set_new(summary, "logits_hash", json_string(hash)) != 0) {
         json_decref(summary);
         summary = NULL;
+    }
+    if (summary && f->surgery) {
+        char flags[192];
+        json_t *kl = f->kl.n_tokens ? json_real(f->kl.kl) : json_null();
+        json_t *surgery = json_pack("{s:s, s:o, s:I}", "flags", surgery_describe(f->surgery, flags, sizeof flags), "kl",
+                                    kl, "kl_tokens", (json_int_t)f->kl.n_tokens);
+        if (json_object_set_new(summary, "surgery", surgery) != 0) {
+            json_decref(summary);
+            summary = NULL;
+        }
     }
     return json_pack("{s:o}", "summary", summary);
 }

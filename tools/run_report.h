@@ -4,13 +4,14 @@
 
 #include <jansson.h>
 
+#include "kl.h"
 #include "progress.h"
 #include "sluice/sluice.h"
 
 struct run_figures {
     sluice_model_info info;
     double huge_page_share; /* for print_loading */
-    size_t n_generated; /* tokens */
+    size_t n_generated;     /* tokens */
     double load_seconds, prefill_seconds;
     sluice_session_stats prefill, decode; /* of the passes before and after the first sampled token */
     size_t session_bytes;
@@ -19,7 +20,9 @@ struct run_figures {
     bool verbose; /* figures of loading and memory are wanted */
     bool hashed;  /* logits_hash is wanted */
     uint64_t logits_hash;
-    const char *finish; /* "stop", "length", "eos", "context" or "cancelled" */
+    const struct surgery_flags *surgery; /* NULL: the model as it is */
+    struct kl_figures kl;                /* of the surgery; without tokens: not measured */
+    const char *finish;                  /* "stop", "length", "eos", "context" or "cancelled" */
 };
 
 /* To standard error. */

@@ -40,7 +40,8 @@ struct models {
     size_t n_window;
     size_t vocab_size; /* common part: a padded vocabulary may be longer */
     bool compares_experts, b_is_rounded;
-    double *kl; /* [n_positions] */
+    char surgery[192]; /* of b, "": none */
+    double *kl;        /* [n_positions] */
     size_t n_positions, n_predicted, n_top1_equal, n_choices, n_choices_equal;
 };
 
@@ -65,9 +66,11 @@ static void keep(void *context, sluice_observation what, int layer, size_t first
 
 static sluice_status open_side(struct side *s, const char *path, sluice_error *error)
 {
-    sluice_status status = load_engine(&s->engine, path, &s->load, 0, error);
-    if (!status) sluice_engine_get_info(s->engine, &s->info);
-    return status;
+    sluice_status status = s->engine ? SLUICE_OK : load_engine(&s->engine, path, &s->load, 0, error);
+    if (status) return status;
+    sluice_engine_get_info(s->engine, &s->info);
+    s->info.top_k = surgery_top_k(&s->load.surgery, s->info.top_k);
+    return SLUICE_OK;
 }
 
 static sluice_status check_pair(struct models *m, const struct verify_models_request *r, sluice_error *error)
@@ -236,6 +239,7 @@ static void print_figures(const struct models *m, const struct figures *f)
     printf("B             %s, %s, %s%s\n", b->info.path_name, b->info.weight_dtype,
            human_bytes((double)(m->b_is_rounded ? b->info.weight_bytes : b->info.file_bytes)).text,
            m->b_is_rounded ? " in memory" : "");
+    if (*m->surgery) printf("              with %s\n", m->surgery);
     printf("positions     %zu\n", m->n_positions);
     printf("KL(A||B)      mean %.6f, median %.6f, 99.9 %% %.6f, max %.6f nats\n", f->mean_kl, f->median_kl, f->high_kl,
            f->max_kl);
@@ -280,10 +284,14 @@ static sluice_status report(struct models *m, const struct verify_models_request
 sluice_status verify_models(const struct verify_models_request *r, sluice_error *error)
 {
     struct models m = {.b_is_rounded = r->load.load_as != NULL, .side = {{.load = r->load}, {.load = r->load}}};
+    surgery_describe(&r->load.surgery, m.surgery, sizeof m.surgery);
     m.side[0].load.load_as = NULL;
-    m.side[0].load.keep_float = true;
-    sluice_status status = open_side(&m.side[0], r->a, error);
-    if (!status) status = open_side(&m.side[1], r->b, error);
+    m.side[0].load.surgery = (struct surgery_flags){0};
+    m.side[0].load.keep_float |= !r->one_engine;
+    sluice_status status = r->one_engine ? open_side(&m.side[1], r->b, error) : SLUICE_OK;
+    if (r->one_engine) m.side[0].engine = m.side[1].engine;
+    if (!status) status = open_side(&m.side[0], r->a, error);
+    if (!status && !r->one_engine) status = open_side(&m.side[1], r->b, error);
     if (!status) status = check_pair(&m, r, error);
     if (!status) status = tokenize(&m, r, error);
     if (!status) {
@@ -302,8 +310,9 @@ sluice_status verify_models(const struct verify_models_request *r, sluice_error 
         free(m.side[i].logits);
         free(m.side[i].experts);
         load_free_session(&m.side[i].session);
-        sluice_engine_close(&m.side[i].engine);
     }
+    if (r->one_engine) m.side[1].engine = NULL;
+    for (int i = 0; i < 2; i++) sluice_engine_close(&m.side[i].engine);
     input_free_tokens(&m.tokens);
     free(m.kl);
     return status;

@@ -1,5 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, measuring the machine, copying sessions, writing GGUF
- * files, and reading arrays from .safetensors files. */
+/* What Sluice does not promise to keep: looking inside a pass, choosing other experts, measuring the machine, copying
+ * sessions, writing GGUF files, and reading arrays from .safetensors files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 
@@ -15,7 +15,8 @@ typedef enum sluice_observation {
     SLUICE_SEE_LOGITS,         /* float32 [n_rows, vocab_size]; of every token, layer = -1 */
     SLUICE_SEE_ATTENTION,      /* float32 [n_rows, hidden_size]: output of the token mixer, before the residual add */
     SLUICE_SEE_ROUTER_SCORES,  /* float32 [n_rows, n_experts]: probabilities (or sigmoids) of all experts */
-    SLUICE_SEE_EXPERTS,        /* int32   [n_rows, top_k]: chosen experts, ascending id */
+    SLUICE_SEE_EXPERTS,        /* int32   [n_rows, top_k]: chosen experts, ascending id. With
+                                * sluice_expert_surgery.active_experts so many columns, not top_k */
     SLUICE_SEE_EXPERT_WEIGHTS, /* float32 [n_rows, top_k]: their weights, in the same order */
     SLUICE_SEE_FFN,            /* float32 [n_rows, hidden_size]: output of MLP or experts, before the residual add */
     SLUICE_SEE_HIDDEN,         /* float32 [n_rows, hidden_size]: residual stream after the layer */
@@ -35,6 +36,55 @@ typedef struct sluice_observer {
 /* Attaches an observer (copied; NULL detaches). Wanting the logits of every token costs the head for every token.
  * A session that is observed cannot take part in sluice_decode_many. SLUICE_MEMORY: no room for the copies. */
 SLUICE_API sluice_status sluice_session_observe(sluice_session *session, const sluice_observer *observer);
+
+/* ---- expert surgery ----------------------------------------------------------------------------------------------
+ *
+ * A session may choose experts otherwise than its model does: for questions like what an expert is for, what fewer
+ * experts cost, what sparsity saves. It is fixed when the session is created, because it decides the size of buffers
+ * (sluice_session_options.surgery), and holds for every pass: prefill, decode, sluice_decode_many. Shared experts and
+ * dense layers stay as they are. The statistics count what was really read. */
+
+enum { SLUICE_EVERY = -1 };
+
+/* One expert; SLUICE_EVERY: of every layer that has experts and this one, every expert of the layer. */
+typedef struct sluice_expert_place {
+    int layer, expert;
+} sluice_expert_place;
+
+/* All zeros: the model as it is. */
+typedef struct sluice_expert_surgery {
+    /* Experts that a token chooses in every layer that has experts, 1..n_experts; 0: the model's top_k. Weights are
+     * renormalised where the family does it. Where it chooses among groups (DeepSeek), as many groups stay open as
+     * ever, best first, and more only where these have fewer experts left than a token needs. */
+    int active_experts;
+    /* Masked before the choice, as if the router had no row for them: the score is 0, and the others share what a
+     * softmax gave them. As many as a token needs must be left. */
+    const sluice_expert_place *ablate;
+    /* Chosen and computed as ever, but with weight 0; the weights of the others stay. */
+    const sluice_expert_place *zero;
+    /* Always chosen, in the place of the worst of the choice, with the weight that their own score gives them. */
+    const sluice_expert_place *force;
+    size_t n_ablate, n_zero, n_force;
+    /* Routing from elsewhere (NULL: none). Fills the ids and weights of n experts, in any order, for the token at
+     * `position` of the session, and returns true; or returns false, and the router chooses. These are the final
+     * weights, as SLUICE_SEE_EXPERT_WEIGHTS shows them; `ablate` and `force` do not touch them, `zero` does. Called in
+     * passes, by several threads at once and more than once for the same token, so it has to be a function of its
+     * arguments and must not call any session of the engine. Experts that do not exist or are given twice, and weights
+     * that are not finite, end the call on the session with SLUICE_ARGUMENT. */
+    bool (*route)(void *context, int layer, size_t position, int n, int32_t *experts, float *weights);
+    void *context;
+    /* The dense twin: every expert is computed for every token, and those that were not chosen are multiplied by 0. The
+     * logits stay the same, bit for bit in an exact engine (SLUICE_OPEN_EXACT), because experts are added in ascending
+     * id. (But 0 times infinity is no number: an expert that overflows where nobody chose it is SLUICE_NUMERIC.) A
+     * chunk takes n_experts / top_k times the memory. */
+    bool dense_twin;
+} sluice_expert_surgery;
+
+/* What sluice_session_create says about it, before any session exists; the engine may be open without weights.
+ * SLUICE_ARGUMENT: the model has no such layer or expert, an expert is both ablated and forced, too few are left or too
+ * many are forced. */
+SLUICE_API sluice_status sluice_expert_surgery_check(const sluice_engine *engine, const sluice_expert_surgery *surgery,
+                                                     sluice_error *error);
 
 /* ---- what the machine can do ------------------------------------------------------------------------------------ */
 
@@ -68,7 +118,8 @@ SLUICE_API uint64_t sluice_engine_get_expert_bytes(const sluice_engine *engine);
 
 /* ---- a second timeline from the same beginning ------------------------------------------------------------------ */
 
-/* `to` becomes equal to `from`: tokens, cache, logits. Afterwards each goes its own way. Statistics and observers stay.
+/* `to` becomes equal to `from`: tokens, cache, logits. Afterwards each goes its own way. Statistics, observers and
+ * expert surgery stay.
  * SLUICE_ARGUMENT: sessions of two engines; SLUICE_CONTEXT: more tokens than to's context. The sentence for people is
  * in `to`, whose timeline is then as before. */
 SLUICE_API sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from);

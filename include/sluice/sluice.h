@@ -131,6 +131,8 @@ typedef struct sluice_session_options {
     /* How keys and values are kept: "f32", "f16", "bf16" or "q8_0" (8 bits and a scale per 32). NULL: as the weights
      * suggest, f32 for F32, bf16 for BF16, else f16. */
     const char *cache_type;
+    /* NULL: the model as it is. Else changes to the choice of experts (experimental.h), copied. */
+    const struct sluice_expert_surgery *surgery;
 } sluice_session_options;
 SLUICE_API sluice_session_options sluice_session_options_default(void);
 
@@ -146,7 +148,7 @@ SLUICE_API sluice_status sluice_session_prefill(sluice_session *session, const i
 SLUICE_API sluice_status sluice_session_decode(sluice_session *session, int32_t token);
 /* Appends tokens[i] to sessions[i], all in one pass: continuous batching. The sessions are distinct and of one
  * engine; n <= the smallest n_chunk. All succeed or none changes. The same results as one by one, as far as
- * SLUICE_OPEN_EXACT says. */
+ * SLUICE_OPEN_EXACT says. Each keeps its surgery, whose active_experts and dense_twin must be alike. */
 SLUICE_API sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t *tokens, size_t n);
 /* Keeps the first n_keep tokens (at most the length). Logits are invalid until the next append. Recurrent layers
  * cannot go back step by step: the next append first computes again what lies between the last of a few checkpoints

@@ -33,6 +33,7 @@ struct sluice_session {
     struct arena arena;      /* cache, workspace, tokens */
     struct cache cache;
     struct workspace ws;
+    struct surgery surgery;  /* of every row of the session */
     int n_context, n_chunk;
     enum dtype cache_type;
     int32_t *tokens;         /* [n_context] the timeline; cache.length of them are valid */
@@ -74,6 +75,12 @@ sluice_status open_folder_vocab(struct vocab **out, const struct archive *a, str
 
 /* Memory that a session with these options needs on a model whose shapes and layouts are known; 0: it cannot be. */
 uint64_t session_bytes(const sluice_engine *e, const sluice_session_options *options);
+
+/* Checks what a session is to change against the model; NULL: nothing. */
+sluice_status surgery_check(const struct model_config *c, const sluice_expert_surgery *s, struct failure *f);
+/* True if single experts are marked; then fills marks [n_layers, n_experts], zeros before, of what passed the check. */
+bool surgery_has_marks(const sluice_expert_surgery *s);
+void surgery_mark(const struct model_config *c, const sluice_expert_surgery *s, unsigned char *marks, int n_experts);
 
 /* Text was asked of a model without a tokenizer. */
 sluice_status fail_no_tokenizer(const sluice_engine *e, struct failure *f);

@@ -28,15 +28,17 @@ static sluice_status resolve_options(const sluice_engine *e, sluice_session_opti
     enum dtype type;
     if (o->cache_type && !cache_type_from_word(o->cache_type, &type))
         return fail(f, SLUICE_ARGUMENT, "cache type: found \"%.16s\", expected f32, f16, bf16 or q8_0", o->cache_type);
-    return SLUICE_OK;
+    return surgery_check(&e->model.config, o->surgery, f);
 }
 
 /* Carves everything the session owns; run once to measure and once to carve. */
-static void carve(sluice_session *s, struct arena *arena)
+static void carve(sluice_session *s, bool has_marks, struct arena *arena)
 {
     const struct model *m = &s->engine->model;
     cache_carve(&s->cache, &m->config, s->n_context, s->cache_type, arena);
     workspace_carve(&s->ws, m, s->n_chunk, s->engine->team.n_threads, s->n_context, arena);
+    if (has_marks)
+        s->surgery.marks = ARENA_TAKE(arena, unsigned char, (size_t)m->config.n_layers *(size_t)s->ws.n_experts);
     s->tokens = ARENA_TAKE(arena, int32_t, (size_t)s->n_context);
     s->rows = ARENA_TAKE(arena, struct row, (size_t)s->n_chunk);
     s->logits = ARENA_TAKE(arena, float, (size_t)s->ws.ld_vocab);
@@ -49,10 +51,14 @@ static void carve(sluice_session *s, struct arena *arena)
 
 static void measure(sluice_session *s, const sluice_engine *e, const sluice_session_options *o)
 {
+    const sluice_expert_surgery none = {0}, *surgery = o->surgery ? o->surgery : &none;
     *s = (sluice_session){.engine = (sluice_engine *)e, .n_context = o->n_context, .n_chunk = o->n_chunk};
     s->cache_type = cache_default_type(e->model.main_dtype);
     if (o->cache_type) cache_type_from_word(o->cache_type, &s->cache_type);
-    carve(s, &s->arena);
+    s->surgery = (struct surgery){.route = surgery->route, .context = surgery->context};
+    s->ws.active_experts = surgery->active_experts;
+    s->ws.dense_twin = surgery->dense_twin;
+    carve(s, surgery_has_marks(surgery), &s->arena);
 }
 
 uint64_t session_bytes(const sluice_engine *e, const sluice_session_options *options)
@@ -93,7 +99,8 @@ static sluice_status create(sluice_session **out, const sluice_engine *e, sluice
                     "a session with a context of %d tokens needs %s, %s are available: a smaller context needs less",
                     o->n_context, size[0], size_text(size[1], available));
     }
-    carve(s, &s->arena);
+    carve(s, o->surgery && surgery_has_marks(o->surgery), &s->arena);
+    if (s->surgery.marks) surgery_mark(&e->model.config, o->surgery, s->surgery.marks, s->ws.n_experts);
     workspace_init(&s->ws, &e->model, s->n_context);
     atomic_init(&s->cancel, false);
     *out = s;
@@ -168,6 +175,7 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     memset(s->ws.operations, 0, sizeof s->ws.operations);
     s->ws.cancelled[0] = s->ws.cancelled[1] = false;
     atomic_store(&s->ws.not_finite, false);
+    atomic_store(&s->ws.routing_fault.found, false);
     double start = clock_seconds();
     pthread_mutex_lock(&s->engine->team_lock);
     team_run(&s->engine->team, run_forward, &pass);
@@ -181,6 +189,10 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     }
     sluice_status lost = s->engine->archive ? archive_check(s->engine->archive, &s->failure) : SLUICE_OK;
     if (lost) return lost;
+    const struct routing_fault *fault = &s->ws.routing_fault;
+    if (atomic_load(&fault->found))
+        return fail(&s->failure, SLUICE_ARGUMENT, "the given routing of layer %d at position %d: expert %d %s",
+                    fault->layer, fault->position, fault->expert, fault->what);
     if (atomic_load(&s->ws.not_finite))
         return fail(&s->failure, SLUICE_NUMERIC,
                     "%s: a logit is not finite in the pass that ends with token %d at position %d", s->engine->name,
@@ -248,7 +260,11 @@ static sluice_status pass_tokens(sluice_session *s, const int32_t *tokens, int a
                                  enum pass_kind kind)
 {
     for (int i = 0; i < n_rows; i++)
-        s->rows[i] = (struct row){.cache = &s->cache, .token = tokens[i], .position = at + i, .cancel = &s->cancel};
+        s->rows[i] = (struct row){.cache = &s->cache,
+                                  .token = tokens[i],
+                                  .position = at + i,
+                                  .cancel = &s->cancel,
+                                  .surgery = &s->surgery};
     s->rows[n_rows - 1].logits = logits;
     s->cache.states_at = STATES_TORN;
     sluice_status status = run_pass(s, s->rows, n_rows, kind);
@@ -321,6 +337,8 @@ static sluice_status check_many(sluice_session *const *sessions, const int32_t *
             return fail(&s->failure, SLUICE_ARGUMENT, "%zu sessions in one pass, but chunks of %d tokens", n,
                         s->n_chunk);
         if (s->relay) return fail(&s->failure, SLUICE_ARGUMENT, "session %zu is being observed", i);
+        if (s->ws.active_experts != sessions[0]->ws.active_experts || s->ws.dense_twin != sessions[0]->ws.dense_twin)
+            return fail(&s->failure, SLUICE_ARGUMENT, "session %zu has other active experts than session 0", i);
         for (size_t j = 0; j < i; j++)
             if (sessions[j] == s) return fail(&s->failure, SLUICE_ARGUMENT, "sessions %zu and %zu are one", j, i);
         if (s->n_context > (*lead)->n_context) *lead = s;
@@ -356,7 +374,8 @@ sluice_status sluice_decode_many(sluice_session *const *sessions, const int32_t 
                                      .token = tokens[i],
                                      .position = s->cache.length,
                                      .cancel = &s->cancel,
-                                     .logits = s->logits};
+                                     .logits = s->logits,
+                                     .surgery = &s->surgery};
     }
     status = run_pass(lead, lead->rows, (int)n, PASS_DECODE);
     if (status) return fail_all(sessions, n, lead, status);

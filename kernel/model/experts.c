@@ -31,7 +31,7 @@ static void place_experts(const struct model *m, const struct layer *layer, cons
     r->first_piece[0] = 0;
     for (int i = 0; i < r->n_used; i++) {
         const int n = rows_of(r, i);
-        r->input_at[i] = input;
+        r->input_at[i] = ws->dense_twin ? 0 : input; /* all experts read the same rows in the same order */
         r->gated_at[i] = gated;
         r->first_piece[i + 1] = r->first_piece[i] + n_gated_pieces(&layer->gate.first, &layer->up.first, n, ws);
         input += operand_bytes(m, &layer->gate.first, n);
@@ -50,7 +50,7 @@ static void pack_experts(const struct model *m, const struct layer *layer, struc
         const int *rows = r->slot_row + r->begin[r->used[i]];
         struct operand o = operand_at(m, w, rows_of(r, i), ws->packed_slots + r->input_at[i]);
         team_range(t, operand_pieces(&o), 1, &begin, &end);
-        operand_pack(&o, h, ws->ld_hidden, rows, begin, end);
+        if (i == 0 || !ws->dense_twin) operand_pack(&o, h, ws->ld_hidden, rows, begin, end);
         team_range(t, w->k, 1, &begin, &end);
         if (collector)
             collector->collect(collector->context, t, w, r->used[i], h + begin, ws->ld_hidden, rows, o.m, begin, end);
@@ -237,7 +237,7 @@ static void account(const struct wave *v, int l, struct workspace *ws, const str
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
              const float *h, const float *router_h, struct thread *t)
 {
-    const struct router *config = &layer->config->router;
+    const int n_chosen = experts_per_row(ws, &layer->config->router);
     const struct mlp_weights *s = &layer->shared;
     struct inputs in;
     struct wave v = {.m = m, .layer = layer};
@@ -253,7 +253,7 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
     }
     team_barrier(t);
 
-    struct routing *r = route(layer, ws, c->n_rows, t);
+    struct routing *r = route(layer, l, ws, c, t);
     v.r = r;
     if (c->n_rows == 1) {
         v.row = &in.experts;
@@ -265,9 +265,9 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
         team_barrier(t);
     }
     if (c->n_rows == 1 && t->id == 0) collect_row(layer, ws, r, h, t);
-    observe(c, t, SEE_ROUTER_SCORES, l, r->scores, ws->ld_experts, config->n_experts);
-    observe(c, t, SEE_EXPERTS, l, r->experts, config->top_k, config->top_k);
-    observe(c, t, SEE_EXPERT_WEIGHTS, l, r->weights, config->top_k, config->top_k);
+    observe(c, t, SEE_ROUTER_SCORES, l, r->scores, ws->ld_experts, layer->config->router.n_experts);
+    observe(c, t, SEE_EXPERTS, l, r->experts, n_chosen, n_chosen);
+    observe(c, t, SEE_EXPERT_WEIGHTS, l, r->weights, n_chosen, n_chosen);
     if (t->id == 0) account(&v, l, ws, c, &in);
 
     gate_up(&v, ws, t);

@@ -7,6 +7,7 @@
 #include "model/cache.h"
 #include "model/model.h"
 #include "model/product.h"
+#include "model/surgery.h"
 #include "model/workspace.h"
 
 /* One token of a chunk: where it stands and whose it is. */
@@ -16,6 +17,7 @@ struct row {
     int position;
     atomic_bool *cancel; /* of its session: polled before every layer; may be NULL */
     float *logits;       /* [vocab_size] receives the logits of this token; NULL: not wanted */
+    const struct surgery *surgery; /* of its session; NULL: none */
 };
 
 /* What an onlooker can see; the same order as the public enum. */
@@ -67,9 +69,9 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
              const float *h, const float *router_h, struct thread *t);
 
 /* Scores, selects and weighs the experts of every row, and sorts them by expert. ws->routing.scores, [n_rows,
- * ld_experts], holds the router's logits, on return the scores. With n_rows == 1 every thread has its own result;
+ * ld_experts], holds the router's logits, on return the scores. With one row every thread has its own result;
  * otherwise thread 0 has the team's, and a barrier must follow before others read it. */
-struct routing *route(const struct layer *layer, struct workspace *ws, int n_rows, struct thread *t);
+struct routing *route(const struct layer *layer, int l, struct workspace *ws, const struct chunk *c, struct thread *t);
 
 /* The end of the run of rows from `first` on that belong to one session. */
 int chunk_run_end(const struct chunk *c, int first);

@@ -4,7 +4,7 @@
 
 /* The widest of everything, over all layers. */
 struct extent {
-    int q, kv, v, mixed, experts, top_k;
+    int q, kv, v, mixed, experts, experts_per_row, slots_per_row;
     bool both, router_in; /* some layer has an MLP beside experts, a router with an own input */
     /* Packed bytes: of one row, of all rows; of all rows behind gate and up; of all slots; of those behind gate and up.
      */
@@ -37,10 +37,12 @@ static void hold(size_t *room, const struct model *m, const struct weight *w, in
 }
 
 /* What the packed rows of a layer need. */
-static void extend_layer(struct extent *e, const struct model *m, const struct layer *layer, int max_rows)
+static void extend_layer(struct extent *e, const struct workspace *ws, const struct model *m,
+                         const struct layer *layer, int max_rows)
 {
     struct named_weight all[WEIGHTS_PER_LAYER];
-    const int n_slots = max_rows * layer->config->router.top_k, n_experts = layer->config->router.n_experts;
+    const struct router *router = &layer->config->router;
+    const int n_slots = max_rows * slots_per_row(ws, router), n_experts = router->n_experts;
     const struct weight *gate[] = {&layer->dense.gate, &layer->shared.gate, &layer->gate.first};
     const struct weight *up[] = {&layer->dense.up, &layer->shared.up, &layer->up.first};
     model_list_layer(layer, all);
@@ -55,7 +57,8 @@ static void extend_layer(struct extent *e, const struct model *m, const struct l
             e->tile_columns = (int)max_size((size_t)e->tile_columns, 2 * (size_t)gated_columns(gate[i], up[i]));
     hold(&e->gated, m, &layer->dense.down, max_rows, 1);
     hold(&e->gated, m, &layer->shared.down, max_rows, 1);
-    if (max_rows > 1) hold(&e->slots, m, &layer->gate.first, n_slots, n_experts);
+    if (max_rows > 1) /* the dense twin's experts read the same rows, packed once */
+        hold(&e->slots, m, &layer->gate.first, ws->dense_twin ? max_rows : n_slots, ws->dense_twin ? 1 : n_experts);
     hold(&e->gated_slots, m, &layer->down.first, n_slots, n_experts);
 }
 
@@ -77,7 +80,7 @@ static void larger(int *max, int value)
     if (value > *max) *max = value;
 }
 
-static struct extent measure(const struct model *m, int max_rows)
+static struct extent measure(const struct workspace *ws, const struct model *m, int max_rows)
 {
     struct extent e = {.tile_columns = SHARE_OUTPUTS};
     const int logit_rows = max_rows < LOGIT_ROWS ? max_rows : LOGIT_ROWS;
@@ -96,18 +99,20 @@ static struct extent measure(const struct model *m, int max_rows)
         e.both |= c->ffn.kind == FFN_DENSE_AND_MOE;
         e.router_in |= c->router.input == INPUT_RESIDUAL;
         larger(&e.experts, c->router.n_experts);
-        larger(&e.top_k, c->router.top_k);
-        if (l == 0 || !packs_alike(layer, layer - 1)) extend_layer(&e, m, layer, max_rows);
+        larger(&e.experts_per_row, experts_per_row(ws, &c->router));
+        larger(&e.slots_per_row, slots_per_row(ws, &c->router));
+        if (l == 0 || !packs_alike(layer, layer - 1)) extend_layer(&e, ws, m, layer, max_rows);
     }
     return e;
 }
 
-static void carve_routing(struct routing *r, int rows, int n_experts, int top_k, struct arena *arena)
+static void carve_routing(struct routing *r, int rows, const struct extent *e, struct arena *arena)
 {
-    size_t slots = (size_t)rows * (size_t)top_k, n = (size_t)n_experts;
-    r->scores = ARENA_TAKE(arena, float, (size_t)rows *(size_t)pad16(n_experts));
-    r->experts = ARENA_TAKE(arena, int32_t, slots);
-    r->weights = ARENA_TAKE(arena, float, slots);
+    const size_t n = (size_t)e->experts;
+    const size_t chosen = (size_t)rows * (size_t)e->experts_per_row, slots = (size_t)rows * (size_t)e->slots_per_row;
+    r->scores = ARENA_TAKE(arena, float, (size_t)rows *(size_t)pad16(e->experts));
+    r->experts = ARENA_TAKE(arena, int32_t, chosen);
+    r->weights = ARENA_TAKE(arena, float, chosen);
     r->begin = ARENA_TAKE(arena, int, n + 1);
     r->slot_row = ARENA_TAKE(arena, int, slots);
     r->slot_weight = ARENA_TAKE(arena, float, slots);
@@ -135,7 +140,7 @@ static void carve_own(struct workspace *ws, const struct extent *e, struct arena
     ws->own_routing = ARENA_TAKE(arena, struct routing, n);
     for (size_t i = 0; i < n; i++) {
         struct routing unused;
-        carve_routing(ws->own_routing ? &ws->own_routing[i] : &unused, 1, e->experts, e->top_k, arena);
+        carve_routing(ws->own_routing ? &ws->own_routing[i] : &unused, 1, e, arena);
     }
 }
 
@@ -143,7 +148,7 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
                      struct arena *arena)
 {
     const struct model_config *c = &m->config;
-    struct extent e = measure(m, max_rows);
+    struct extent e = measure(ws, m, max_rows);
     const size_t rows = (size_t)max_rows;
     ws->max_rows = max_rows;
     ws->n_threads = n_threads;
@@ -171,7 +176,7 @@ void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, 
     recurrent_carve(ws, m, arena);
     ws->shared_switch = ARENA_TAKE(arena, float, rows * 16);
     ws->logits = ARENA_TAKE(arena, float, LOGIT_ROWS *(size_t)ws->ld_vocab);
-    carve_routing(&ws->routing, max_rows, e.experts, e.top_k, arena);
+    carve_routing(&ws->routing, max_rows, &e, arena);
     ws->packed_bytes = (e.rows + 127) & ~(size_t)63;
     ws->packed = ARENA_TAKE(arena, unsigned char, ws->packed_bytes *(size_t)ws->n_regions);
     ws->packed_gated = ARENA_TAKE(arena, unsigned char, e.gated);
@@ -193,4 +198,5 @@ void workspace_init(struct workspace *ws, const struct model *m, int n_context)
     for (int i = 0; i < N_ROPES; i++)
         rope_table(&m->config.rope[i], n_context, (float *)ws->cosine[i], (float *)ws->sine[i]);
     atomic_init(&ws->not_finite, false);
+    atomic_init(&ws->routing_fault.found, false);
 }

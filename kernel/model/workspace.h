@@ -27,11 +27,11 @@ static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 /* Which experts the rows of a pass use. Slots are (row, expert) pairs sorted by expert, then row. */
 struct routing {
     float *scores;              /* [max_rows, padded n_experts] probabilities of all experts */
-    int32_t *experts;           /* [max_rows, top_k] chosen, ascending id */
-    float *weights;             /* [max_rows, top_k] */
+    int32_t *experts;           /* [max_rows, experts_per_row] chosen, ascending id */
+    float *weights;             /* [max_rows, experts_per_row] */
     int *begin;                 /* [n_experts + 1] slots of expert e: begin[e] .. begin[e + 1] */
-    int *slot_row;              /* [max_rows * top_k] */
-    float *slot_weight;         /* [max_rows * top_k] */
+    int *slot_row;              /* [max_rows * slots_per_row] */
+    float *slot_weight;         /* [max_rows * slots_per_row] */
     int *used;                  /* [n_experts] experts with at least one row, ascending */
     size_t *input_at;           /* [n_experts] where the packed input of used[i]'s gate and up begins in packed_slots */
     size_t *gated_at;           /* [n_experts] and that of its down, in packed_gated_slots */
@@ -84,7 +84,18 @@ struct recurrent_workspace {
     size_t own_floats;
 };
 
+/* A caller's routing that cannot be followed: what was wrong with the first one that a pass met. */
+struct routing_fault {
+    atomic_bool found;
+    int layer, position, expert;
+    const char *what; /* static text behind "expert 7" */
+};
+
 struct workspace {
+    /* Set by the owner before workspace_carve; zeros: as the model has it. */
+    int active_experts; /* that a row chooses in every layer with experts; 0: the router's top_k */
+    bool dense_twin;    /* every expert works on every row, and those that were not chosen weigh 0 */
+
     int max_rows, n_threads;
     int n_experts; /* of the layer with most */
     ptrdiff_t ld_hidden, ld_q, ld_kv, ld_v, ld_mixed, ld_experts, ld_vocab;
@@ -130,11 +141,22 @@ struct workspace {
     /* Filled by a pass. */
     bool cancelled[2];                  /* one is true: the pass stopped after that half of a layer */
     atomic_bool not_finite;             /* a logit is NaN or infinite */
+    struct routing_fault routing_fault;
     uint64_t bytes_read;                /* weights and cache, each matrix once */
     uint64_t experts_read, expert_rows; /* rows: counted once for each expert that they meet */
     uint64_t operations[N_PEAKS];       /* of weight products: multiplications and additions */
     unsigned char *touched;             /* [n_layers, n_experts] 1: some decode pass used the expert */
 };
+
+/* How many experts a row chooses, and how many work on it. */
+static inline int experts_per_row(const struct workspace *ws, const struct router *r)
+{
+    return ws->active_experts ? ws->active_experts : r->top_k;
+}
+static inline int slots_per_row(const struct workspace *ws, const struct router *r)
+{
+    return ws->dense_twin ? r->n_experts : experts_per_row(ws, r);
+}
 
 /* Carves buffers for passes of at most max_rows rows. Measure pass: arena without memory. */
 void workspace_carve(struct workspace *ws, const struct model *m, int max_rows, int n_threads, int n_context,

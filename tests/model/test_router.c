@@ -16,6 +16,8 @@ struct bench {
     struct workspace ws;
     struct routing *result; /* of the last run */
     float *logits;          /* [n_rows, ld_experts] before routing */
+    struct row *rows;       /* [n_rows] at positions 0, 1 ... */
+    struct surgery surgery; /* of all rows */
     int n_rows, n_threads;
 };
 
@@ -26,12 +28,12 @@ static void *zeros(size_t count, size_t size)
     return p;
 }
 
-static void make_routing(struct routing *r, int n_rows, ptrdiff_t ld, int n_experts, int top_k)
+static void make_routing(struct routing *r, int n_rows, ptrdiff_t ld, int n_experts, int top_k, int slots_of_row)
 {
-    size_t slots = (size_t)(n_rows * top_k);
+    size_t slots = (size_t)(n_rows * slots_of_row), chosen = (size_t)(n_rows * top_k);
     r->scores = zeros((size_t)n_rows * (size_t)ld, sizeof(float));
-    r->experts = zeros(slots, sizeof *r->experts);
-    r->weights = zeros(slots, sizeof(float));
+    r->experts = zeros(chosen, sizeof *r->experts);
+    r->weights = zeros(chosen, sizeof(float));
     r->begin = zeros((size_t)n_experts + 1, sizeof(int));
     r->slot_row = zeros(slots, sizeof(int));
     r->slot_weight = zeros(slots, sizeof(float));
@@ -48,18 +50,30 @@ static void free_routing(struct routing *r)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-static void bench_make(struct bench *b, int n_experts, int top_k, bool normalise, int n_rows, int n_threads)
+static void bench_make_as(struct bench *b, bool dense_twin, int n_experts, int top_k, bool normalise, int n_rows,
+                          int n_threads)
 {
+    const int slots = dense_twin ? n_experts : top_k;
     *b = (struct bench){.n_rows = n_rows, .n_threads = n_threads};
+    b->ws.dense_twin = dense_twin;
+    b->ws.n_experts = n_experts;
+    b->rows = zeros((size_t)n_rows, sizeof *b->rows);
+    for (int i = 0; i < n_rows; i++) b->rows[i] = (struct row){.position = i, .surgery = &b->surgery};
     b->config.router = (struct router){
         .score = SCORE_SOFTMAX, .normalise = normalise, .scale = 1, .n_experts = n_experts, .top_k = top_k};
     b->layer.config = &b->config;
     b->ws.ld_experts = (n_experts + 15) / 16 * 16;
     ops_init(&b->ws.ops, cpu_features(NULL));
     b->logits = zeros((size_t)n_rows * (size_t)b->ws.ld_experts, sizeof(float));
-    make_routing(&b->ws.routing, n_rows, b->ws.ld_experts, n_experts, top_k);
+    make_routing(&b->ws.routing, n_rows, b->ws.ld_experts, n_experts, top_k, slots);
     b->ws.own_routing = zeros((size_t)n_threads, sizeof(struct routing));
-    for (int i = 0; i < n_threads; i++) make_routing(&b->ws.own_routing[i], 1, b->ws.ld_experts, n_experts, top_k);
+    for (int i = 0; i < n_threads; i++)
+        make_routing(&b->ws.own_routing[i], 1, b->ws.ld_experts, n_experts, top_k, slots);
+}
+
+static void bench_make(struct bench *b, int n_experts, int top_k, bool normalise, int n_rows, int n_threads)
+{
+    bench_make_as(b, false, n_experts, top_k, normalise, n_rows, n_threads);
 }
 
 static void bench_free(struct bench *b)
@@ -68,6 +82,7 @@ static void bench_free(struct bench *b)
     for (int i = 0; i < b->n_threads; i++) free_routing(&b->ws.own_routing[i]);
     free(b->ws.own_routing);
     free(b->logits);
+    free(b->rows);
 }
 
 static float *logits_of(struct bench *b, int row) { return b->logits + row * b->ws.ld_experts; }
@@ -77,7 +92,7 @@ static const float *weights_of(struct bench *b, int row) { return b->result->wei
 static void run_route(struct thread *t, void *context)
 {
     struct bench *b = context;
-    struct routing *r = route(&b->layer, &b->ws, b->n_rows, t);
+    struct routing *r = route(&b->layer, 0, &b->ws, &(struct chunk){.rows = b->rows, .n_rows = b->n_rows}, t);
     if (t->id == t->n - 1) b->result = r;
 }
 
@@ -491,4 +506,281 @@ Test(router, all_rows_may_choose_the_same_experts)
     cr_expect(b.result->used[0] == 7 && b.result->used[1] == 31);
     cr_expect_eq(b.result->begin[31], 200);
     bench_free(&b);
+}
+
+/* ---- surgery ----------------------------------------------------------------------------------------------------- */
+
+enum { MOST = 64 };
+
+/* The choice written down once more, in double and without a thought for speed. */
+static void choose_plainly(const struct router *r, const float *logits, const float *bias, const unsigned char *marks,
+                           int k, int *ids, double *weights)
+{
+    double p[MOST], rank[MOST], sum = 0;
+    bool open[MOST], chosen[MOST] = {false};
+    const int n = r->n_experts, n_groups = r->n_group > 1 ? r->n_group : 1, size = n / n_groups;
+    for (int e = 0; e < n; e++) {
+        const double odds = marks[e] & MARK_ABLATED ? 0 : exp((double)logits[e]);
+        p[e] = r->score == SCORE_SIGMOID ? odds / (1 + odds) : odds;
+        sum += odds;
+        open[e] = n_groups == 1;
+    }
+    for (int e = 0; e < n; e++) {
+        if (r->score == SCORE_SOFTMAX) p[e] /= sum;
+        rank[e] = p[e] + (r->selection_bias ? (double)bias[e] : 0);
+        if (marks[e] & MARK_ABLATED) rank[e] = -INFINITY;
+    }
+    for (int opened = 0, left = 0; n_groups > 1 && (opened < r->topk_group || left < k) && opened < n_groups;
+         opened++) {
+        int best = -1;
+        double best_rank = 0;
+        for (int g = 0; g < n_groups; g++) {
+            double first = -INFINITY, second = -INFINITY;
+            if (open[g * size]) continue;
+            for (int e = g * size; e < (g + 1) * size; e++) {
+                second = fmax(second, fmin(first, rank[e]));
+                first = fmax(first, rank[e]);
+            }
+            const double group = r->group_rank == GROUP_SUM_TOP2 ? first + second : first;
+            if (best < 0 || group > best_rank) best = g, best_rank = group;
+        }
+        for (int e = best * size; e < (best + 1) * size; e++) {
+            open[e] = true;
+            left += !(marks[e] & MARK_ABLATED);
+        }
+    }
+    for (int i = 0; i < k; i++) {
+        int best = -1;
+        for (int e = 0; e < n; e++) {
+            const double value = marks[e] & MARK_FORCED ? 1e30 : open[e] ? rank[e] : -INFINITY;
+            const double best_value = best < 0                    ? 0
+                                      : marks[best] & MARK_FORCED ? 1e30
+                                      : open[best]                ? rank[best]
+                                                                  : -INFINITY;
+            if (!chosen[e] && (best < 0 || value > best_value)) best = e;
+        }
+        chosen[best] = true;
+    }
+    double total = 0;
+    for (int e = 0, i = 0; e < n; e++)
+        if (chosen[e]) total += p[e], ids[i++] = e;
+    for (int i = 0; i < k; i++) {
+        weights[i] = p[ids[i]] * (double)r->scale / (r->normalise ? total + (double)r->normalise_eps : 1);
+        if (marks[ids[i]] & MARK_ZEROED) weights[i] = 0;
+    }
+}
+
+static void expect_plain(struct bench *b, const float *bias, const char *what)
+{
+    const int k = experts_per_row(&b->ws, &b->config.router);
+    const unsigned char none[MOST] = {0};
+    for (int row = 0; row < b->n_rows; row++) {
+        int ids[MOST];
+        double weights[MOST];
+        choose_plainly(&b->config.router, logits_of(b, row), bias, b->surgery.marks ? b->surgery.marks : none, k, ids,
+                       weights);
+        for (int i = 0; i < k; i++) {
+            cr_assert_eq(b->result->experts[row * k + i], ids[i], "%s: row %d, expert %d is %d, not %d", what, row, i,
+                         (int)b->result->experts[row * k + i], ids[i]);
+            cr_assert_float_eq((double)b->result->weights[row * k + i], weights[i], 2e-6 * (1 + weights[i]),
+                               "%s: row %d, expert %d", what, row, ids[i]);
+        }
+    }
+}
+
+/* Every kind of router, every mark, one row and many, and numbers of experts from one to all. */
+Test(router, marks_and_active_experts_act_as_they_say)
+{
+    enum { N = 16 };
+    struct rng rng = rng_seed(77);
+    float bias[N];
+    for (int kind = 0; kind < 128; kind++) {
+        unsigned char marks[N] = {0};
+        for (int e = 0; e < N; e++) bias[e] = rng_float(&rng, -.5f, .5f);
+        const int n_rows = kind & 1 ? 1 : 30, k = 1 + (int)rng_below(&rng, kind & 64 ? N - 4 : 4);
+        struct bench b;
+        bench_make(&b, N, k, kind & 2, n_rows, 2);
+        struct router *r = &b.config.router;
+        if (kind & 4) r->score = SCORE_SIGMOID;
+        r->selection_bias = kind & 8;
+        r->scale = kind & 2 ? 2.5f : 1;
+        if (kind & 16) r->n_group = 4, r->topk_group = 2;
+        if (kind & 32) r->group_rank = GROUP_SUM_TOP2;
+        b.layer.selection_bias = bias;
+        r->top_k = 3; /* what the model would do */
+        b.ws.active_experts = k;
+        /* three ablated, one forced, two zeroed; a group may lose all or all but one of its experts */
+        const int hole = (int)rng_below(&rng, N);
+        for (int i = 0; i < 3; i++) marks[(hole + i) % N] = MARK_ABLATED;
+        if (kind % 3) marks[(hole + 3 + (int)rng_below(&rng, 8)) % N] |= MARK_FORCED;
+        for (int i = 0; i < 2; i++) marks[rng_below(&rng, N)] |= MARK_ZEROED;
+        b.surgery.marks = marks;
+        for (int row = 0; row < n_rows; row++)
+            for (int e = 0; e < N; e++) logits_of(&b, row)[e] = rng_float(&rng, -3, 3);
+        bench_run(&b);
+        r->top_k = k; /* for expect_consistent */
+        expect_consistent(&b);
+        expect_plain(&b, bias, "surgery");
+        bench_free(&b);
+    }
+}
+
+/* What is left of a softmax is the softmax of a router without these rows. */
+Test(router, ablated_experts_are_as_if_there_was_no_row_for_them)
+{
+    enum { N = 12, LEFT = 9, K = 4, ROWS = 20 };
+    static const int kept[LEFT] = {0, 1, 3, 4, 6, 7, 8, 9, 10};
+    unsigned char marks[N] = {[2] = MARK_ABLATED, [5] = MARK_ABLATED, [11] = MARK_ABLATED};
+    for (int kind = 0; kind < 4; kind++) {
+        struct bench whole, less;
+        struct rng rng = rng_seed(5);
+        bench_make(&whole, N, K, kind & 1, ROWS, 2);
+        bench_make(&less, LEFT, K, kind & 1, ROWS, 2);
+        if (kind & 2) whole.config.router.score = less.config.router.score = SCORE_SIGMOID;
+        whole.surgery.marks = marks;
+        for (int row = 0; row < ROWS; row++) {
+            for (int e = 0; e < N; e++) logits_of(&whole, row)[e] = rng_float(&rng, -3, 3);
+            logits_of(&whole, row)[2] = 9; /* it would be chosen */
+            for (int i = 0; i < LEFT; i++) logits_of(&less, row)[i] = logits_of(&whole, row)[kept[i]];
+        }
+        bench_run(&whole);
+        bench_run(&less);
+        for (int row = 0; row < ROWS; row++)
+            for (int i = 0; i < K; i++) {
+                cr_assert_eq(experts_of(&whole, row)[i], kept[experts_of(&less, row)[i]]);
+                cr_assert_float_eq(weights_of(&whole, row)[i], weights_of(&less, row)[i], 1e-6f);
+            }
+        for (int e = 0; e < N; e++)
+            cr_expect_eq(whole.result->scores[e] <= 0, (marks[e] & MARK_ABLATED) != 0, "observers see a score of 0");
+        bench_free(&whole);
+        bench_free(&less);
+    }
+}
+
+/* Two groups of four are open to two experts; to nine experts a third one has to be. */
+Test(router, groups_open_as_experts_are_wanted)
+{
+    static const float logits[16] = {9, 0, 0, 0, 8, 0, 0, 0, 0, 1, 2, 3, 7, 0, 0, 0};
+    unsigned char marks[16] = {[1] = MARK_ABLATED, [5] = MARK_ABLATED, [6] = MARK_ABLATED, [10] = MARK_FORCED};
+    static const struct {
+        int k, expected[9];
+        bool marked;
+    } rows[] = {
+        {2, {0, 4}, false},
+        {3, {0, 1, 4}, false},
+        {8, {0, 1, 2, 3, 4, 5, 6, 7}, false},
+        {9, {0, 1, 2, 3, 4, 5, 6, 7, 12}, false},
+        {2, {0, 10}, true},              /* forced: its group stays closed to all others */
+        {6, {0, 2, 3, 4, 10, 12}, true}, /* five are left in the first two groups: a third one opens */
+        {5, {0, 2, 3, 4, 10}, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bench b;
+        bench_make(&b, 16, rows[i].k, true, 2, 1);
+        b.config.router.n_group = 4;
+        b.config.router.topk_group = 2;
+        if (rows[i].marked) b.surgery.marks = marks;
+        for (int row = 0; row < 2; row++) memcpy(logits_of(&b, row), logits, sizeof logits);
+        bench_run(&b);
+        expect_consistent(&b);
+        for (int j = 0; j < rows[i].k; j++)
+            cr_expect_eq(experts_of(&b, 1)[j], rows[i].expected[j], "row %zu: expert %d is %d", i, j,
+                         (int)experts_of(&b, 1)[j]);
+        bench_free(&b);
+    }
+}
+
+/* Descending ids, and nothing for position 2. */
+static bool give_last(void *context, int layer, size_t position, int n, int32_t *experts, float *weights)
+{
+    const int n_experts = *(const int *)context;
+    for (int i = 0; i < n; i++) experts[i] = n_experts - 1 - i, weights[i] = (float)i + (float)layer;
+    return position != 2;
+}
+
+Test(router, given_routing_takes_the_place_of_the_choice)
+{
+    enum { N = 8, K = 3, ROWS = 4 };
+    int n = N;
+    unsigned char marks[N] = {[3] = MARK_FORCED, [7] = MARK_ABLATED, [6] = MARK_ZEROED};
+    for (int n_rows = 1; n_rows <= ROWS; n_rows += 3) {
+        struct bench b;
+        bench_make(&b, N, K, true, n_rows, 2);
+        b.surgery = (struct surgery){.marks = marks, .route = give_last, .context = &n};
+        for (int i = 0; i < n_rows; i++) memcpy(logits_of(&b, i), reference, sizeof reference);
+        bench_run(&b);
+        expect_consistent(&b);
+        cr_expect_not(atomic_load(&b.ws.routing_fault.found));
+        for (int i = 0; i < n_rows; i++) {
+            const float given[K] = {2, 0, 0}; /* of experts 5, 6 and 7; 6 is zeroed and 7 came first */
+            if (i != 2) {
+                for (int j = 0; j < K; j++)
+                    cr_expect(experts_of(&b, i)[j] == N - K + j && weights_of(&b, i)[j] == given[j], "row %d", i);
+            } else {
+                cr_expect(experts_of(&b, i)[0] == 1 && experts_of(&b, i)[1] == 3 && experts_of(&b, i)[2] == 6);
+            }
+        }
+        bench_free(&b);
+    }
+}
+
+static bool give_wrong(void *context, int layer, size_t position, int n, int32_t *experts, float *weights)
+{
+    static const int32_t ids[][3] = {{0, 1, 8}, {-1, 1, 2}, {4, 2, 4}, {0, 1, 2}};
+    (void)layer;
+    for (int i = 0; i < n; i++) experts[i] = ids[*(const int *)context][i], weights[i] = 1;
+    if (*(const int *)context == 3) weights[1] = NAN;
+    return position == 1 || position == 0;
+}
+
+Test(router, given_routing_that_cannot_be_is_noted_and_not_followed)
+{
+    static const char *const what[] = {"does not exist", "does not exist", "is there twice",
+                                       "has a weight that is not finite"};
+    static const int expert[] = {8, -1, 4, 1};
+    for (int kind = 0; kind < 4; kind++)
+        for (int n_rows = 1; n_rows <= 2; n_rows++) {
+            struct bench b;
+            bench_make(&b, 8, 3, true, n_rows, 2);
+            b.surgery = (struct surgery){.route = give_wrong, .context = &kind};
+            for (int i = 0; i < n_rows; i++) memcpy(logits_of(&b, i), reference, sizeof reference);
+            bench_run(&b);
+            expect_consistent(&b);
+            const struct routing_fault *fault = &b.ws.routing_fault;
+            cr_expect(atomic_load(&b.ws.routing_fault.found));
+            cr_expect_str_eq(fault->what, what[kind]);
+            cr_expect(fault->expert == expert[kind] && fault->layer == 0 && fault->position < n_rows);
+            cr_expect(experts_of(&b, 0)[0] == 1 && experts_of(&b, 0)[1] == 3 && experts_of(&b, 0)[2] == 6);
+            bench_free(&b);
+        }
+}
+
+/* Every pair of a row and an expert has a slot, and those that were not chosen weigh nothing. */
+Test(router, the_dense_twin_gives_every_row_to_every_expert)
+{
+    enum { N = 9, K = 2 };
+    for (int n_rows = 1; n_rows <= 40; n_rows += 13) {
+        struct bench sparse, dense;
+        bench_make(&sparse, N, K, true, n_rows, 2);
+        bench_make_as(&dense, true, N, K, true, n_rows, 2);
+        fill(&sparse, 8);
+        fill(&dense, 8);
+        bench_run(&sparse);
+        bench_run(&dense);
+        const struct routing *r = dense.result;
+        cr_assert_eq(r->n_used, N);
+        for (int e = 0; e <= N; e++) cr_assert_eq(r->begin[e], e * n_rows);
+        for (int e = 0; e < N; e++) {
+            cr_assert_eq(r->used[e], e);
+            for (int row = 0; row < n_rows; row++) {
+                float expected = 0;
+                for (int i = 0; i < K; i++)
+                    if (experts_of(&sparse, row)[i] == e) expected = weights_of(&sparse, row)[i];
+                cr_assert_eq(r->slot_row[e * n_rows + row], row);
+                cr_assert_eq(r->slot_weight[e * n_rows + row], expected, "row %d, expert %d", row, e);
+            }
+        }
+        bench_free(&sparse);
+        bench_free(&dense);
+    }
 }
