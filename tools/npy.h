@@ -1,5 +1,4 @@
-/* Owns writing of arrays as .npy files, version 1.0. An array grows beside its place under another name and gets there
- * in one step when it is complete, so a file of that name is always whole.
+/* Owns writing of arrays as .npy files, version 1.0. A file of the array's name is always whole, see output.h.
  *
  *     offset 0   "\x93NUMPY"  01 00   length of what follows, 2 bytes, low byte first
  *           10   {'descr': '<f4', 'fortran_order': False, 'shape': (43, 512), }   blanks   newline
@@ -11,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "output.h"
 #include "sluice/sluice.h"
 
 enum npy_type { NPY_FLOAT32, NPY_INT32 };
@@ -18,8 +18,7 @@ enum { NPY_MAX_DIMS = 4, NPY_MAX_HEADER = 256 };
 
 /* An array on its way to a file. All zero: none. A row is everything under the last index. */
 struct npy {
-    int file;
-    char *path, *growing; /* name at the end, and until then; NULL: no array */
+    struct output_file file;
     size_t header_bytes, row_bytes;
     uint64_t n_rows, n_written;
 };

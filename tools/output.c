@@ -1,9 +1,11 @@
-/* Owns standard output and standard error of the program. */
+/* Owns standard output, standard error and files of results. */
 #include "output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,6 +81,94 @@ sluice_status output_end_text(bool at_line_start, sluice_error *error)
     }
     return output_flush(error);
 }
+
+/* ---- files ----------------------------------------------------------------------------------------------------- */
+
+static sluice_status file_failed(const char *path, sluice_error *error)
+{
+    char shown[256];
+    int number = errno;
+    return set_error(error, SLUICE_IO, "%s: %s", quote_bytes(shown, sizeof shown, path, strlen(path)),
+                     strerror(number));
+}
+
+sluice_status output_file_create(struct output_file *out, const char *path, sluice_error *error)
+{
+    struct stat info;
+    *out = (struct output_file){.fd = -1};
+    errno = ENOENT; /* what the system says of an empty name: it is the end of the growing one that would do */
+    if (!*path) return file_failed(path, error);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        char shown[256];
+        return set_error(error, SLUICE_IO, "%s: exists and is not a regular file",
+                         quote_bytes(shown, sizeof shown, path, strlen(path)));
+    }
+    size_t cap = strlen(path) + 32;
+    out->path = strdup(path);
+    out->growing = malloc(cap);
+    if (!out->path || !out->growing) {
+        output_file_discard(out);
+        return set_error(error, SLUICE_MEMORY, "not enough memory for a file name");
+    }
+    snprintf(out->growing, cap, "%s.%ld.part", path, (long)getpid());
+    do out->fd = open(out->growing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    while (out->fd < 0 && errno == EINTR);
+    if (out->fd >= 0) return SLUICE_OK;
+    file_failed(path, error);
+    output_file_discard(out); /* whatever has this name is not ours to remove, nor is it */
+    return SLUICE_IO;
+}
+
+sluice_status output_file_write_at(struct output_file *file, const void *data, size_t n, uint64_t offset,
+                                   sluice_error *error)
+{
+    const char *bytes = data;
+    while (n > 0) {
+        ssize_t written = pwrite(file->fd, bytes, n, (off_t)offset);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            if (written == 0) errno = ENOSPC;
+            return file_failed(file->path, error);
+        }
+        bytes += written;
+        n -= (size_t)written;
+        offset += (uint64_t)written;
+    }
+    return SLUICE_OK;
+}
+
+sluice_status output_file_append(struct output_file *file, const void *bytes, size_t n, sluice_error *error)
+{
+    sluice_status status = output_file_write_at(file, bytes, n, file->n_bytes, error);
+    file->n_bytes += n;
+    return status;
+}
+
+sluice_status output_file_commit(struct output_file *file, sluice_error *error)
+{
+    sluice_status status = SLUICE_OK;
+    int closed = close(file->fd); /* some file systems report a full disk only here */
+    file->fd = -1;
+    if (closed != 0 || rename(file->growing, file->path) != 0) {
+        status = file_failed(file->path, error);
+        unlink(file->growing);
+    }
+    output_file_discard(file);
+    return status;
+}
+
+void output_file_discard(struct output_file *file)
+{
+    if (file->growing && file->fd >= 0) {
+        close(file->fd);
+        unlink(file->growing);
+    }
+    free(file->path);
+    free(file->growing);
+    *file = (struct output_file){.fd = -1};
+}
+
+/* ---- readable numbers and bytes -------------------------------------------------------------------------------- */
 
 /* The escape of one character that must not be shown as it is, or its own bytes. Returns how many bytes were used. */
 static size_t quote_character(char piece[8], const char *bytes, size_t n)
