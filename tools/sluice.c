@@ -13,7 +13,7 @@
 
 static const struct command *const commands[] = {
     &command_run,    &command_inspect,  &command_tokenize, &command_logits,
-    &command_verify, &command_quantize, &command_bench,
+    &command_verify, &command_quantize, &command_bench,    &command_profile,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
