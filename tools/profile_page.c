@@ -285,25 +285,26 @@ static void collect_pass(const struct profile_result *r, uint64_t pass, double o
     }
 }
 
-/* A pass of this phase in the middle of those that are kept whole by thread 0. False: there is none. */
+/* The fastest pass of this phase that thread 0 has kept whole, which ends as it began: with SLUICE_OP_PASS. False: there
+ * is none. */
 static bool find_pass(const struct profile_result *r, sluice_phase phase, uint64_t *pass, double *origin)
 {
-    sluice_profile_span s;
-    uint64_t first = 0, last = 0;
-    bool found = false;
-    for (size_t i = 0; sluice_profile_get_span(r->session, 0, i, &s); i++) {
-        if (s.phase != phase) continue;
-        if (!found) first = s.pass;
-        found = true;
-        last = s.pass;
+    sluice_profile_span s, next;
+    double begin = 0, fastest = INFINITY;
+    bool more = sluice_profile_get_span(r->session, 0, 0, &next), is_first = true;
+    for (size_t i = 1; more; i++) {
+        s = next;
+        if (is_first) begin = s.begin;
+        more = sluice_profile_get_span(r->session, 0, i, &next);
+        const bool is_last = !more || next.pass != s.pass;
+        if (is_last && !is_first && s.operation == SLUICE_OP_PASS && s.phase == phase && s.end - begin < fastest) {
+            fastest = s.end - begin;
+            *pass = s.pass;
+            *origin = begin;
+        }
+        is_first = is_last;
     }
-    *pass = first + (last - first) / 2;
-    for (size_t i = 0; sluice_profile_get_span(r->session, 0, i, &s); i++) {
-        if (s.pass != *pass || s.phase != phase) continue;
-        *origin = s.begin;
-        return found;
-    }
-    return false;
+    return fastest < INFINITY;
 }
 
 static void draw_timeline(const struct profile_result *r, struct page *page, sluice_phase phase)
@@ -312,15 +313,15 @@ static void draw_timeline(const struct profile_result *r, struct page *page, slu
     struct timeline t = {calloc(MAX_DRAWN, sizeof *t.spans), calloc(MAX_DRAWN, sizeof *t.labels), 0};
     char(*names)[NAME] = calloc((size_t)r->info.n_threads, sizeof *names);
     const char **lanes = calloc((size_t)r->info.n_threads, sizeof *lanes);
-    uint64_t pass;
-    double origin;
+    uint64_t pass = 0;
+    double origin = 0;
     if (t.spans && t.labels && names && lanes && find_pass(r, phase, &pass, &origin)) {
         for (int i = 0; i < r->info.n_threads; i++) {
             snprintf(names[i], NAME, "thread %d", i);
             lanes[i] = names[i];
         }
         collect_pass(r, pass, origin, &t);
-        page_timeline(page, phase == SLUICE_PREFILL ? "One pass of the prompt" : "One decoded token",
+        page_timeline(page, phase == SLUICE_PREFILL ? "One pass of the prompt" : "One decoded token, the fastest",
                       &(struct page_timeline){.unit = "ms",
                                               .lanes = lanes,
                                               .kinds = group_names,

@@ -134,30 +134,47 @@ static void print_machine(const struct profile_result *r)
     printf("\n");
 }
 
-static const char line_format[] = "%-16s %9s %7s %7s %6s %8s %8s %7s %8s %7s %7s";
+enum { N_COLUMNS = 10 };
+
+/* No blanks behind the last cell that says something. */
+static void print_cells(const char *name, const struct cell cells[N_COLUMNS])
+{
+    static const int widths[N_COLUMNS] = {9, 7, 7, 6, 8, 8, 7, 8, 7, 7};
+    int n = N_COLUMNS;
+    while (n > 0 && !cells[n - 1].text[0]) n--;
+    printf("%-16s", name);
+    for (int i = 0; i < n; i++) printf(" %*s", widths[i], cells[i].text);
+    printf("\n");
+}
 
 static void print_line(const struct profile_result *r, const char *name, const sluice_profile_cell *c, double passes,
                        double all_seconds)
 {
     const struct profile_figures f = profile_figures_of(r, c);
-    char line[200];
-    size_t n = (size_t)snprintf(
-        line, sizeof line, line_format, name, number(1e3 * c->seconds / passes).text,
-        percent(quotient(c->seconds, all_seconds)).text, percent(quotient(c->wait_seconds, c->seconds)).text,
-        number((double)c->calls / passes).text, number(1e-6 * f.bytes / passes).text,
-        number(1e-9 * f.operations / passes).text, number(f.gb_per_s).text, number(f.gflop_per_s).text,
-        number(f.flop_per_byte).text, percent(f.share_of_roof).text);
+    const struct cell cells[N_COLUMNS] = {
+        number(1e3 * c->seconds / passes),
+        percent(quotient(c->seconds, all_seconds)),
+        percent(quotient(c->wait_seconds, c->seconds)),
+        number((double)c->calls / passes),
+        number(1e-6 * f.bytes / passes),
+        number(1e-9 * f.operations / passes),
+        number(f.gb_per_s),
+        number(f.gflop_per_s),
+        number(f.flop_per_byte),
+        percent(f.share_of_roof),
+    };
+    print_cells(name, cells);
 }
 
 static void print_lines(const struct profile_result *r, sluice_phase phase, bool by_layer)
 {
+    static const struct cell titles[N_COLUMNS] = {{"ms"},    {"share"}, {"waiting"}, {"calls"},  {"MB"},
+                                                  {"GFLOP"}, {"GB/s"},  {"GFLOP/s"}, {"FLOP/B"}, {"of roof"}};
     const int n_layers = r->info.n_layers;
     const double passes = (double)sluice_profile_get_total(r->session, phase).passes;
     const sluice_profile_cell all = profile_sum(r, phase, -1, n_layers, 0, SLUICE_N_OPERATIONS);
     printf("\n");
-    printf(line_format, "per pass", "ms", "share", "waiting", "calls", "MB", "GFLOP", "GB/s", "GFLOP/s", "FLOP/B",
-           "of roof");
-    printf("\n");
+    print_cells("per pass", titles);
     for (int op = 0; op < SLUICE_N_OPERATIONS; op++) {
         const sluice_profile_cell c = profile_sum(r, phase, -1, n_layers, op, op + 1);
         if (c.calls) print_line(r, sluice_operation_name((sluice_operation)op), &c, passes, all.seconds);
