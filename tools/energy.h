@@ -1,5 +1,5 @@
-/* Owns the machine's energy counters: RAPL (packages and memory) in /sys/class/powercap, or, where there are none, those
- * of sensors in /sys/class/hwmon. They count for the whole machine, other processes included. */
+/* Owns the machine's energy counters: RAPL (packages and memory) in /sys/class/powercap, or, where there are none,
+ * those of sensors in /sys/class/hwmon. They count for the whole machine, other processes included. */
 #ifndef TOOLS_ENERGY_H
 #define TOOLS_ENERGY_H
 

@@ -285,8 +285,8 @@ static void collect_pass(const struct profile_result *r, uint64_t pass, double o
     }
 }
 
-/* The fastest pass of this phase that thread 0 has kept whole, which ends as it began: with SLUICE_OP_PASS. False: there
- * is none. */
+/* The fastest pass of this phase that thread 0 has kept whole, which ends as it began: with SLUICE_OP_PASS. False:
+ * there is none. */
 static bool find_pass(const struct profile_result *r, sluice_phase phase, uint64_t *pass, double *origin)
 {
     sluice_profile_span s, next;

@@ -270,11 +270,10 @@ void profile_print_table(const struct profile_result *r, bool by_layer)
             from_cache |= profile_figures_of(r, &c).share_of_roof > 1.1;
         }
     }
-    printf(
-        "\nA step's time is the mean over the threads, up to the beginning of the next step, with the time that they\n"
-        "wait for the slowest. Of roof: the time that the machine needs at best to read the bytes or to multiply,\n"
-        "whatever takes longer, divided by that.%s\n",
-        from_cache ? " More than 100 %: what is read stays in the caches." : "");
+    printf("\nA step's time is the mean over the threads, up to the beginning of the next step, with the time\n"
+           "that they wait for the slowest. Of roof: the time that the machine needs at best to read the bytes\n"
+           "or to multiply, whatever takes longer, divided by that.%s\n",
+           from_cache ? "\nMore than 100 %: what is read stays in the caches." : "");
 }
 
 /* ---- for programs ------------------------------------------------------------------------------------------------ */
