@@ -2,6 +2,7 @@
  * the machine can do each of them reaches. Owns the workload and the order of measurements; profile_report.c tells what
  * came out, profile_page.c draws it. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "interrupt.h"
@@ -196,6 +197,8 @@ static sluice_status measure(struct profile *p)
 static sluice_status open_files(struct profile *p)
 {
     const struct profile_values *v = p->values;
+    if (v->csv && v->html && strcmp(v->csv, v->html) == 0)
+        return set_error(p->error, SLUICE_ARGUMENT, "--csv and --html name the same file");
     sluice_status status = v->csv ? output_file_create(&p->csv, v->csv, p->error) : SLUICE_OK;
     if (!status && v->html) status = page_begin(&p->page, v->html, "Where the time goes", p->error);
     return status;

@@ -63,6 +63,8 @@ test_usage() {
     refuse 3 '"[^"]*/none/p\.csv": No such file' "$tiny" --csv "$work/none/p.csv"
     refuse 3 '"[^"]*/none/p\.html": No such file' "$tiny" --html "$work/none/p.html"
     refuse 3 '"[^"]*": exists and is not a regular file' "$tiny" --csv "$work"
+    refuse 3 '"": No such file' "$tiny" --csv ''
+    refuse 1 '--csv and --html name the same file' "$tiny" --csv "$work/x" --html "$work/x"
     echo old >"$work/old"
     refuse 1 '--prefill 4 and --decode 1000' "$tiny" --prefill 4 --decode 1000 --csv "$work/old" --html "$work/new"
     check "a failure leaves an old file as it was" test "$(cat "$work/old")" = old
