@@ -71,7 +71,7 @@ static void add_powercap(struct energy *e, const char *folder, const char *item)
 static void add_hwmon(struct energy *e, const char *folder, const char *item)
 {
     for (int i = 1; i <= 256; i++) {
-        char path[320], file[32], label[32];
+        char path[320], file[32], label[48];
         snprintf(file, sizeof file, "energy%d_label", i);
         bool labelled = make_path(path, sizeof path, folder, item, file) && read_line(path, label, sizeof label);
         snprintf(file, sizeof file, "energy%d_input", i);
