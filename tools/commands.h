@@ -5,7 +5,7 @@
 #include "args.h"
 
 extern const struct command command_run, command_inspect, command_tokenize, command_logits, command_verify,
-    command_quantize, command_bench, command_trace, command_stats;
+    command_quantize, command_bench, command_profile, command_trace, command_stats;
 
 /* clang-format off */
 /* Rows of the tables of options that mean the same in every command. S is the command's struct of values. */

@@ -12,8 +12,8 @@
 #include "output.h"
 
 static const struct command *const commands[] = {
-    &command_run,      &command_inspect, &command_tokenize, &command_logits, &command_verify,
-    &command_quantize, &command_bench,   &command_trace,    &command_stats,
+    &command_run,   &command_inspect, &command_tokenize, &command_logits, &command_verify, &command_quantize,
+    &command_bench, &command_profile, &command_trace,    &command_stats,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

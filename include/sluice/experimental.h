@@ -1,5 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, choosing other experts, measuring the machine, copying
- * sessions, writing GGUF files, and reading arrays from .safetensors files. */
+/* What Sluice does not promise to keep: looking inside a pass, choosing other experts, knowing where time goes, measuring
+ * the machine, copying sessions, writing GGUF files, and reading arrays from .safetensors files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 
@@ -85,6 +85,96 @@ typedef struct sluice_expert_surgery {
  * many are forced. */
 SLUICE_API sluice_status sluice_expert_surgery_check(const sluice_engine *engine, const sluice_expert_surgery *surgery,
                                                      sluice_error *error);
+
+/* ---- profile: where the time of passes goes ---------------------------------------------------------------------- */
+
+/* Operations are steps that all threads take one after the other; the time of waiting for the slowest thread belongs to
+ * the step before. What is said in brackets is counted: W bytes of weights, C of the cache, F multiplications and
+ * additions. Activations are not counted, they stay in the caches. */
+typedef enum sluice_operation {
+    SLUICE_OP_PASS,           /* starting and ending the team of threads, once per pass */
+    SLUICE_OP_EMBED,          /* looking up the embeddings */
+    SLUICE_OP_NORM,           /* norms before and behind mixers and FFNs, scale of a layer */
+    SLUICE_OP_QKV,            /* grouped-query attention: queries, keys and values [W F] */
+    SLUICE_OP_LATENT,         /* latent attention: the latents, and queries from theirs [W F] */
+    SLUICE_OP_RECURRENT_IN,   /* Gated DeltaNet, short convolutions: what they read [W F] */
+    SLUICE_OP_ROPE,           /* norms of queries and keys, rotation, writing the cache */
+    SLUICE_OP_ATTENTION,      /* scores, softmax and values [C F: the pairs that are seen] */
+    SLUICE_OP_LATENT_HEADS,   /* latent attention: between the latent and the heads' queries, keys and values [W F] */
+    SLUICE_OP_RECURRENT,      /* convolution, and the state of Gated DeltaNet [C F: of its recurrent form] */
+    SLUICE_OP_MIXER_OUT,      /* the output product of any of these [W F] */
+    SLUICE_OP_ROUTER,         /* scores, choosing and sorting experts, switch of a shared expert [W F] */
+    SLUICE_OP_EXPERT_PACK,    /* bringing together the rows of each expert; not with one row */
+    SLUICE_OP_EXPERT_GATE_UP, /* the chosen experts' first two matrices and the activation [W F] */
+    SLUICE_OP_EXPERT_DOWN,    /* their third matrix and the weighted sum [W F] */
+    SLUICE_OP_SHARED_GATE_UP, /* the same of the shared expert [W F] */
+    SLUICE_OP_SHARED_DOWN,    /* [W F] */
+    SLUICE_OP_MLP_GATE_UP,    /* the same of a dense MLP [W F] */
+    SLUICE_OP_MLP_DOWN,       /* [W F] */
+    SLUICE_OP_HEAD,           /* the last norm, and the logits [W F] */
+    SLUICE_OP_OBSERVE,        /* calls of an observer */
+    SLUICE_N_OPERATIONS
+} sluice_operation;
+SLUICE_API const char *sluice_operation_name(sluice_operation operation); /* "expert gate-up"; NULL: no such one */
+
+/* Passes with more than one row per session (and what is computed again after a rewind), and those with one. */
+typedef enum sluice_phase { SLUICE_PREFILL, SLUICE_DECODE, SLUICE_N_PHASES } sluice_phase;
+
+/* Begins a profile of all later passes of the session, empty; of sluice_decode_many, those that its session with the
+ * largest context leads, the first one of equal ones. `max_spans`: how many spans (below) are kept of each thread, at
+ * most 2^24; 0: none. A profile changes no bit of any result and costs about 1 % of the time. SLUICE_ARGUMENT;
+ * SLUICE_MEMORY. On failure an earlier profile goes on. */
+SLUICE_API sluice_status sluice_session_begin_profile(sluice_session *session, size_t max_spans);
+SLUICE_API void sluice_session_end_profile(sluice_session *session); /* frees it; fine if there is none */
+SLUICE_API void sluice_session_reset_profile(sluice_session *session); /* everything to 0; fine if there is none */
+
+/* What follows reads the profile between passes; without one, everything is 0. */
+
+/* One operation of one layer in all passes of one phase. */
+typedef struct sluice_profile_cell {
+    uint64_t calls;        /* times that the step was taken */
+    double seconds;        /* mean over the threads: those of all cells add up to sluice_profile_total.seconds */
+    double wait_seconds;   /* part of these that was spent at barriers, mean over the threads */
+    uint64_t weight_bytes; /* read, each matrix once per pass: only those experts that some row chose */
+    uint64_t cache_bytes;  /* keys, values, latents and states read, once per pass and session */
+    uint64_t operations[SLUICE_N_PEAKS]; /* by the kind of arithmetic that does them */
+} sluice_profile_cell;
+/* layer -1: what belongs to no layer. Zeros for indices that do not exist. */
+SLUICE_API sluice_profile_cell sluice_profile_get(const sluice_session *session, sluice_operation operation, int layer,
+                                                  sluice_phase phase);
+
+typedef struct sluice_profile_total {
+    uint64_t passes, tokens;
+    double seconds;                      /* from the beginning of each pass to its end */
+    uint64_t minor_faults, major_faults; /* page faults of the process meanwhile, without and with reading a disk */
+    uint64_t preemptions;                /* times that a thread of the process had to leave its CPU to another one */
+} sluice_profile_total;
+SLUICE_API sluice_profile_total sluice_profile_get_total(const sluice_session *session, sluice_phase phase);
+
+/* Seconds that a thread (0 .. n_threads - 1) spent at barriers in all passes of a phase. */
+SLUICE_API double sluice_profile_get_wait(const sluice_session *session, int thread, sluice_phase phase);
+
+/* Rows (tokens) that met an expert of a layer; and how often an expert of that layer met exactly n_rows >= 1 rows in a
+ * pass. */
+SLUICE_API uint64_t sluice_profile_get_expert_rows(const sluice_session *session, int layer, int expert,
+                                                   sluice_phase phase);
+SLUICE_API uint64_t sluice_profile_get_row_count(const sluice_session *session, int layer, int n_rows,
+                                                 sluice_phase phase);
+/* Names of the kernels that multiply an expert's gate and up, and down, with so many rows, for as long as the engine is
+ * open. False: the layer has no experts. */
+SLUICE_API bool sluice_engine_get_expert_kernels(const sluice_engine *engine, int layer, int n_rows,
+                                                 const char **gate_up, const char **down);
+
+/* What one thread did, in order of time. */
+typedef struct sluice_profile_span {
+    double begin, end, wait_seconds; /* seconds since the beginning or the reset; the wait is mostly at the end */
+    uint64_t pass;                   /* passes before it */
+    sluice_operation operation;
+    sluice_phase phase;
+    int layer; /* -1: none */
+} sluice_profile_span;
+/* False: no such span, because there were no more, or no room for more. */
+SLUICE_API bool sluice_profile_get_span(const sluice_session *session, int thread, size_t i, sluice_profile_span *out);
 
 /* ---- what the machine can do ------------------------------------------------------------------------------------ */
 

@@ -29,20 +29,6 @@ void team_init(struct team *team, int n_threads)
     atomic_init(&team->wait_ticks, 0);
 }
 
-/* A clock that costs nothing, in units of its own. */
-static uint64_t ticks(void)
-{
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-    uint64_t t;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
-    return t;
-#else
-    return (uint64_t)(clock_seconds() * 1e9);
-#endif
-}
-
 static void reset_counters(struct team *team)
 {
     for (int i = 0; i < TEAM_COUNTERS; i++) atomic_store_explicit(&team->counters[i], 0, memory_order_relaxed);
@@ -51,18 +37,18 @@ static void reset_counters(struct team *team)
 void team_run(struct team *team, void (*work)(struct thread *t, void *context), void *context)
 {
     const double start_seconds = clock_seconds();
-    const uint64_t start = ticks();
+    const uint64_t start = clock_ticks();
     reset_counters(team);
     atomic_store_explicit(&team->wait_ticks, 0, memory_order_relaxed);
 #pragma omp parallel num_threads(team->n_threads)
     {
         struct thread t = {.team = team, .id = omp_get_thread_num(), .n = omp_get_num_threads()};
-        const uint64_t now = ticks(); /* a worker that slept comes late; clocks of two CPUs may differ a little */
+        const uint64_t now = clock_ticks(); /* a worker that slept comes late; clocks of two CPUs may differ a little */
         if (t.id && now > start) t.wait_ticks = now - start;
         work(&t, context);
         atomic_fetch_add_explicit(&team->wait_ticks, t.wait_ticks, memory_order_relaxed);
     }
-    const uint64_t all = ticks() - start, waited = atomic_load_explicit(&team->wait_ticks, memory_order_relaxed);
+    const uint64_t all = clock_ticks() - start, waited = atomic_load_explicit(&team->wait_ticks, memory_order_relaxed);
     team->wait_seconds = all ? (double)waited / (double)all * (clock_seconds() - start_seconds) : 0;
 }
 
@@ -129,9 +115,9 @@ void team_barrier(struct thread *t)
         wake_all(team);
         return;
     }
-    const uint64_t start = ticks();
+    const uint64_t start = clock_ticks();
     wait_for(team, generation);
-    t->wait_ticks += ticks() - start;
+    t->wait_ticks += clock_ticks() - start;
 }
 
 void team_range(const struct thread *t, int n, int multiple, int *begin, int *end)

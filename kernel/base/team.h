@@ -21,11 +21,14 @@ struct team {
     _Alignas(64) atomic_ullong wait_ticks;
 };
 
+struct trace_lane;
+
 struct thread { /* a thread's own view of the team, on its stack */
     struct team *team;
-    int id, n;           /* 0 <= id < n */
-    int n_barriers;      /* passed so far in this region */
-    uint64_t wait_ticks; /* spent there */
+    int id, n;                /* 0 <= id < n */
+    int n_barriers;           /* passed so far in this region */
+    uint64_t wait_ticks;      /* spent there */
+    struct trace_lane *trace; /* where its time is noted (model/trace.h); NULL: nowhere */
 };
 
 void team_init(struct team *team, int n_threads);

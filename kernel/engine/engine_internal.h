@@ -44,6 +44,7 @@ struct sluice_session {
     int kept_at[CACHE_CHECKPOINTS]; /* position of that checkpoint, or 0: no logits were asked for there */
     atomic_bool cancel;
     struct observation_relay *relay; /* experimental.c; NULL: nobody looks on */
+    struct trace *trace;             /* profile.c; NULL: nobody measures */
     struct candidate *candidates;    /* [vocab_size] scratch of sampler.c, and the next three: [ld_vocab] */
     float *probabilities, *kept_probabilities, *penalised;
     struct failure failure;

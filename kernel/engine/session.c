@@ -122,6 +122,7 @@ void sluice_session_free(sluice_session **session)
     *session = NULL;
     if (!s) return;
     relay_free(&s->relay);
+    trace_free(&s->trace);
     arena_free(&s->arena);
     memory_free(s);
 }
@@ -132,14 +133,19 @@ struct pass {
     const struct model *model;
     struct workspace *ws;
     struct chunk chunk;
+    struct trace *trace; /* NULL: nobody measures */
 };
 
 static void run_forward(struct thread *t, void *context)
 {
     struct pass *pass = context;
+    if (pass->trace) t->trace = &pass->trace->lanes[t->id];
     team_barrier(t); /* what the caller prepared is visible to all */
     forward(pass->model, pass->ws, &pass->chunk, t);
+    trace_layer(t, -1);
+    trace_switch(t, TRACE_PASS);
     team_barrier(t); /* what all have written is visible to the caller */
+    trace_switch(t, TRACE_PASS);
 }
 
 enum pass_kind { PASS_PREFILL, PASS_DECODE, PASS_REPLAY };
@@ -166,6 +172,7 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     struct pass pass = {
         .model = &s->engine->model,
         .ws = &s->ws,
+        .trace = s->trace,
         .chunk = {.rows = rows,
                   .n_rows = n_rows,
                   .is_decode = is_decode,
@@ -176,9 +183,12 @@ static sluice_status run_pass(sluice_session *s, const struct row *rows, int n_r
     s->ws.cancelled[0] = s->ws.cancelled[1] = false;
     atomic_store(&s->ws.not_finite, false);
     atomic_store(&s->ws.routing_fault.found, false);
+    struct trace_pass traced;
     double start = clock_seconds();
     pthread_mutex_lock(&s->engine->team_lock);
+    if (s->trace) trace_begin_pass(s->trace, is_decode ? TRACE_DECODE : TRACE_PREFILL, &traced);
     team_run(&s->engine->team, run_forward, &pass);
+    if (s->trace) trace_end_pass(s->trace, n_rows, &traced);
     const double wait_seconds = s->engine->team.wait_seconds;
     pthread_mutex_unlock(&s->engine->team_lock);
     double seconds = clock_seconds() - start;
@@ -468,4 +478,7 @@ void sluice_session_reset_stats(sluice_session *s)
     memset(s->ws.touched, 0, (size_t)s->engine->model.config.n_layers * (size_t)s->ws.n_experts);
 }
 
-size_t sluice_session_bytes(const sluice_session *s) { return sizeof *s + s->arena.capacity; }
+size_t sluice_session_bytes(const sluice_session *s)
+{
+    return sizeof *s + s->arena.capacity + (s->trace ? s->trace->arena.capacity : 0);
+}

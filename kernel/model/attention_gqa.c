@@ -25,7 +25,7 @@ static void project_qkv(const struct model *m, const struct layer *layer, struct
     float *outputs[3] = {ws->q, ws->k, ws->v};
     const ptrdiff_t strides[3] = {ws->ld_q, ws->ld_kv, ws->ld_v};
     const int n_weights = layer->config->mixer.v_is_k ? 2 : 3;
-    project(m, ws, t, weights, n_weights, h, ws->ld_hidden, c->n_rows, outputs, strides);
+    project(m, ws, t, TRACE_QKV, weights, n_weights, h, ws->ld_hidden, c->n_rows, outputs, strides);
 }
 
 /* OLMoE: one norm over all heads together, before the heads are separated. */
@@ -361,15 +361,23 @@ static void divide(struct pass *p)
     }
 }
 
-/* The part of each session's cache that its rows see, once. */
+/* The part of each session's cache that its rows see, once; and two products, with the key and with the value, for
+ * each head and each pair of a row and a position that it sees. Thread 0. */
 static void account(const struct pass *p)
 {
+    const struct mixer *mixer = p->mixer;
     for (int first = 0, end; first < p->c->n_rows; first = end) {
         const struct cache_layer *cache = &p->c->rows[first].cache->layers[p->l];
         end = chunk_run_end(p->c, first);
         const int from = first_seen(p, p->c->rows[first].position), to = p->c->rows[end - 1].position + 1;
-        p->ws->bytes_read += (uint64_t)(to - from) * (uint64_t)p->mixer->n_kv_heads *
-                             (cache->panel_bytes / KEY_PANEL + cache->value_bytes);
+        count_cache(p->ws, p->t, TRACE_ATTENTION,
+                    (uint64_t)(to - from) * (uint64_t)mixer->n_kv_heads *
+                        (cache->panel_bytes / KEY_PANEL + cache->value_bytes));
+        uint64_t pairs = 0;
+        for (int i = first; p->t->trace && i < end; i++)
+            pairs += (uint64_t)(p->c->rows[i].position + 1 - first_seen(p, p->c->rows[i].position));
+        trace_operations(p->t, TRACE_ATTENTION, rounds(p, first, end) ? PEAK_BF16 : PEAK_F32,
+                         2 * pairs * (uint64_t)mixer->n_heads * (uint64_t)(mixer->head_dim + mixer->v_head_dim));
     }
 }
 
@@ -389,6 +397,7 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
     place(&p.own, mixer, ws->gqa.own + (size_t)t->id * ws->gqa.own_floats);
     divide(&p);
     project_qkv(m, layer, ws, c, h, t);
+    trace_mark(t, TRACE_ROPE);
     if (mixer->qk_norm == QK_NORM_FULL) norm_full_width(m, layer, ws, c, t);
 
     team_range(t, c->n_rows * mixer->n_kv_heads, 1, &begin, &end);
@@ -398,6 +407,7 @@ void attention_gqa(const struct model *m, const struct layer *layer, int l, stru
      * there first. */
     const bool split = is_split(&p);
     if (c->n_rows > 1 || split) team_barrier(t);
+    trace_mark(t, TRACE_ATTENTION);
     if (split) {
         attend_split(&p);
     } else if (c->n_rows > 1) {

@@ -191,10 +191,12 @@ static void prepare(const struct pass *p, const float *h)
     const struct weight *weights[2] = {has_latent ? q_a : q, &p->layer->mla.kv_a};
     float *outputs[2] = {has_latent ? ws->mla.q_a : ws->q, ws->mla.kv_a};
     ptrdiff_t strides[2] = {has_latent ? ws->mla.ld_q_a : ws->ld_q, ws->mla.ld_kv_a};
-    project(p->m, ws, p->t, weights, 2, h, ws->ld_hidden, p->c->n_rows, outputs, strides);
+    project(p->m, ws, p->t, TRACE_LATENT, weights, 2, h, ws->ld_hidden, p->c->n_rows, outputs, strides);
+    trace_mark(p->t, TRACE_ROPE);
     append(p);
     team_barrier(p->t);
-    if (has_latent) project(p->m, ws, p->t, &q, 1, ws->mla.q_a, ws->mla.ld_q_a, p->c->n_rows, &ws->q, &ws->ld_q);
+    if (has_latent)
+        project(p->m, ws, p->t, TRACE_LATENT, &q, 1, ws->mla.q_a, ws->mla.ld_q_a, p->c->n_rows, &ws->q, &ws->ld_q);
 }
 
 /* ---- what both forms need ---------------------------------------------------------------------------------------- */
@@ -339,8 +341,11 @@ static void absorbed(const struct pass *p, const struct piece *piece)
     const int n_heads = piece->head_end - piece->head, step = QUERIES / n_heads;
     for (int first = piece->first; first < piece->end; first += step) {
         const int n = at_most(piece->end - first, step);
+        trace_switch(p->t, TRACE_LATENT_HEADS);
         absorb_queries(p, piece, first, n);
+        trace_switch(p->t, TRACE_ATTENTION);
         attend_latents(p, piece, first, n);
+        trace_switch(p->t, TRACE_LATENT_HEADS);
         for (int g = 0; g < n_heads; g++) {
             const struct weight w = bank_weight(&p->layer->mla.v_b, piece->head + g);
             const float *latents = p->own.out + g * s->ld_latent;
@@ -407,8 +412,10 @@ static void expanded(const struct pass *p, const struct piece *piece)
     const int head = piece->head, last = rows[piece->end - 1].position;
     memset(p->own.sum, 0, (size_t)(piece->end - piece->first) * sizeof *p->own.sum);
     for (int start = 0; start <= last; start += ATTENTION_BLOCK) {
+        trace_switch(p->t, TRACE_LATENT_HEADS);
         expand_block(p, &rows[piece->first].cache->layers[p->l], head, start,
                      at_most(last + 1 - start, ATTENTION_BLOCK));
+        trace_switch(p->t, TRACE_ATTENTION);
         attend_block(p, piece, start);
     }
     for (int i = piece->first; i < piece->end; i++)
@@ -492,22 +499,38 @@ static void do_piece(const struct pass *p, const struct piece *piece)
         expanded(p, piece);
     else
         absorbed(p, piece);
+    trace_switch(p->t, TRACE_ATTENTION);
 }
 
-/* The banks in use, and the rows of each session's cache that its rows see, once. */
+/* The banks in use, and the rows of each session's cache that its rows see, once; multiplications as is_expanded()
+ * counts them, those with a bank by the kernel that most of its rows meet. Positions that are expanded again for other
+ * rows of a run count once. Thread 0. */
 static void account(const struct pass *p)
 {
     const struct mla_weights *w = &p->layer->mla;
+    const struct sizes *s = &p->s;
+    const uint64_t heads = (uint64_t)p->mixer->n_heads;
     bool used[MLA_EXPANDED + 1] = {false};
     for (int first = 0, end; first < p->c->n_rows; first = end) {
         end = chunk_run_end(p->c, first);
-        used[is_expanded(p, first, end) ? MLA_EXPANDED : MLA_ABSORBED] = true;
-        p->ws->bytes_read +=
-            p->c->rows[first].cache->layers[p->l].latent_bytes * (uint64_t)(p->c->rows[end - 1].position + 1);
+        const bool expanded = is_expanded(p, first, end);
+        const uint64_t n = (uint64_t)(end - first), seen = (uint64_t)p->c->rows[end - 1].position + 1;
+        const uint64_t pairs = n * seen - n * (n - 1) / 2, multiplied = expanded ? seen : n;
+        used[expanded ? MLA_EXPANDED : MLA_ABSORBED] = true;
+        count_cache(p->ws, p->t, TRACE_ATTENTION, p->c->rows[first].cache->layers[p->l].latent_bytes * seen);
+        trace_operations(p->t, TRACE_ATTENTION, rounds(p, first, end) ? PEAK_BF16 : PEAK_F32,
+                         2 * heads * pairs * (uint64_t)(expanded ? s->head + s->v : s->latent + s->width));
+        const struct weight *keys = expanded ? &w->k_b.first : &w->k_b_t.first;
+        const int rows = multiplied < ROW_BLOCK ? (int)multiplied : ROW_BLOCK;
+        trace_operations(p->t, TRACE_LATENT_HEADS, kernel_for(p->m, keys, rows)->peak,
+                         2 * heads * multiplied * (uint64_t)s->latent * (uint64_t)s->nope);
+        trace_operations(p->t, TRACE_LATENT_HEADS, kernel_for(p->m, &w->v_b.first, rows)->peak,
+                         2 * heads * multiplied * (uint64_t)s->latent * (uint64_t)s->v);
     }
     const size_t keys = (used[MLA_ABSORBED] ? weight_bytes(&w->k_b_t.first) : 0) +
                         (used[MLA_EXPANDED] ? weight_bytes(&w->k_b.first) : 0);
-    p->ws->bytes_read += (uint64_t)(keys + weight_bytes(&w->v_b.first)) * (uint64_t)p->mixer->n_heads;
+    count_weights(p->ws, p->t, TRACE_LATENT_HEADS, (uint64_t)(keys + weight_bytes(&w->v_b.first)) * heads);
+    trace_call(p->t, TRACE_LATENT_HEADS);
 }
 
 void attention_mla(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
@@ -520,6 +543,7 @@ void attention_mla(const struct model *m, const struct layer *layer, int l, stru
     prepare(&p, h);
 
     const int n_runs = chunk_n_runs(c);
+    trace_mark(t, TRACE_ATTENTION);
     for (struct piece piece; find_piece(&p, team_next(t, 0), n_runs, &piece);) do_piece(&p, &piece);
     if (t->id == 0) account(&p);
     team_barrier(t);

@@ -228,7 +228,7 @@ static void project_input(const struct model *m, const struct layer *layer, stru
     const struct weight *weights[4] = {&d->qkv, &d->z, fused ? &d->ba : &d->b, &d->a};
     float *y[4] = {r->in, r->z, r->ba, r->ba + pad16(layer->config->mixer.n_value_heads)};
     const ptrdiff_t ld[4] = {r->ld_in, r->ld_z, r->ld_ba, r->ld_ba};
-    project(m, ws, t, weights, fused ? 3 : 4, h, ws->ld_hidden, c->n_rows, y, ld);
+    project(m, ws, t, TRACE_RECURRENT_IN, weights, fused ? 3 : 4, h, ws->ld_hidden, c->n_rows, y, ld);
 }
 
 /* Convolution, silu, and length 1 for one head of the convolution's channels, which are those of all queries, then of
@@ -321,21 +321,30 @@ static void run_head(const struct model *m, const struct layer *layer, int l, st
     }
 }
 
+/* Every state once; the convolution, and of the rule what its recurrent form multiplies: the state with the key, key
+ * and value, the state with the query. Thread 0. */
+static void account(const struct mixer *mixer, struct workspace *ws, const struct chunk *c, const struct thread *t)
+{
+    const uint64_t n_rows = (uint64_t)c->n_rows,
+                   state = (uint64_t)mixer->n_value_heads * (uint64_t)mixer->head_dim * (uint64_t)mixer->v_head_dim;
+    count_cache(ws, t, TRACE_RECURRENT, sizeof(float) * state * (uint64_t)chunk_n_runs(c));
+    trace_operations(t, TRACE_RECURRENT, PEAK_F32,
+                     2 * n_rows * (3 * state + (uint64_t)delta_channels(mixer) * (uint64_t)mixer->conv_kernel));
+}
+
 void delta_net(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
                const float *h, struct thread *t)
 {
     const struct mixer *mixer = &layer->config->mixer;
     float *own = ws->recurrent.own + (size_t)t->id * ws->recurrent.own_floats;
     project_input(m, layer, ws, c, h, t);
+    trace_mark(t, TRACE_RECURRENT);
     for (struct piece p = piece_first(c, 2 * mixer->n_key_heads + mixer->n_value_heads, t); p.left > 0; piece_next(&p))
         prepare(layer, l, ws, &p, own);
     team_barrier(t);
     for (struct piece p = piece_first(c, mixer->n_value_heads, t); p.left > 0; piece_next(&p))
         run_head(m, layer, l, ws, &p, own);
-    if (t->id == 0) /* every state once */
-        for (int i = 0; i < c->n_rows; i = chunk_run_end(c, i))
-            ws->bytes_read += sizeof(float) * (uint64_t)mixer->n_value_heads * (uint64_t)mixer->head_dim *
-                              (uint64_t)mixer->v_head_dim;
+    if (t->id == 0) account(mixer, ws, c, t);
     team_barrier(t);
     project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }

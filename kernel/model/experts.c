@@ -94,15 +94,15 @@ static void gate_up(const struct wave *v, struct workspace *ws, struct thread *t
 {
     const struct ffn *f = &v->layer->config->ffn;
     const int n_shared = v->shared.out.m ? n_gated_pieces(&v->shared.gate, &v->shared.up, v->shared.out.m, ws) : 0;
-    for (int i = 0, piece; (piece = team_next(t, 0)) < n_shared + v->r->first_piece[v->r->n_used];) {
-        if (piece < n_shared) {
-            gated_piece(ws, f, &v->shared, piece, t);
-            continue;
-        }
-        piece -= n_shared;
-        while (v->r->first_piece[i + 1] <= piece) i++;
+    if (n_shared) trace_mark(t, TRACE_SHARED_GATE_UP);
+    int piece = team_next(t, 0);
+    for (; piece < n_shared; piece = team_next(t, 0)) gated_piece(ws, f, &v->shared, piece, t);
+    trace_mark(t, TRACE_EXPERT_GATE_UP);
+    for (int i = 0; piece < n_shared + v->r->first_piece[v->r->n_used]; piece = team_next(t, 0)) {
+        const int own = piece - n_shared;
+        while (v->r->first_piece[i + 1] <= own) i++;
         struct gated g = gated_expert(v, ws, i);
-        gated_piece(ws, f, &g, piece - v->r->first_piece[i], t);
+        gated_piece(ws, f, &g, own - v->r->first_piece[i], t);
     }
 }
 
@@ -131,6 +131,7 @@ static void down(const struct wave *v, struct workspace *ws, int n_rows, struct 
     const bool shared = v->shared.out.m > 0;
     const int n = layer->down.first.n, nr = layer->down.first.layout->nr;
     const int unit = shared && layer->shared.down.layout->nr > nr ? layer->shared.down.layout->nr : nr;
+    trace_mark(t, TRACE_EXPERT_DOWN);
     for (int first, last; team_take(t, 0, n_tiles(n, unit), most_units(unit), &first, &last);) {
         const int begin = first * unit, end = last * unit < n ? last * unit : n;
         for (int i = 0; i < n_rows; i++)
@@ -141,7 +142,11 @@ static void down(const struct wave *v, struct workspace *ws, int n_rows, struct 
             struct operand o = operand_at(v->m, &w, rows_of(r, i), ws->packed_gated_slots + r->gated_at[i]);
             add_expert(ws, &w, &o, r->slot_row + r->begin[e], r->slot_weight + r->begin[e], 1, begin, end, t);
         }
-        if (shared) add_expert(ws, &layer->shared.down, &v->shared.out, NULL, ws->shared_switch, 16, begin, end, t);
+        if (shared) {
+            trace_switch(t, TRACE_SHARED_DOWN);
+            add_expert(ws, &layer->shared.down, &v->shared.out, NULL, ws->shared_switch, 16, begin, end, t);
+            trace_switch(t, TRACE_EXPERT_DOWN);
+        }
         add_branch(layer, ws, 0, n_rows, begin, end);
     }
 }
@@ -208,28 +213,33 @@ static void pack_inputs(const struct model *m, const struct layer *layer, struct
     if (c->n_rows == 1) in->experts = operands[n - 1];
 }
 
-/* What was read and multiplied: the router, each used expert once, the shared expert. */
-static void account(const struct wave *v, int l, struct workspace *ws, const struct chunk *c, const struct inputs *in)
+/* What was read and multiplied: the router, each used expert once, the shared expert. Thread 0. */
+static void account(const struct wave *v, int l, struct workspace *ws, const struct chunk *c, const struct inputs *in,
+                    const struct thread *t)
 {
     const struct layer *layer = v->layer;
     const struct routing *r = v->r;
-    count_product(ws, &layer->router, &in->router);
+    const uint64_t n_used = (uint64_t)r->n_used;
+    count_product(ws, t, TRACE_ROUTER, &layer->router, &in->router);
     if (v->shared.out.m) {
-        count_product(ws, &layer->shared.gate, &in->gate);
-        count_product(ws, &layer->shared.up, &in->up);
-        count_product(ws, &layer->shared.down, &v->shared.out);
+        count_product(ws, t, TRACE_SHARED_GATE_UP, &layer->shared.gate, &in->gate);
+        count_product(ws, t, TRACE_SHARED_GATE_UP, &layer->shared.up, &in->up);
+        count_product(ws, t, TRACE_SHARED_DOWN, &layer->shared.down, &v->shared.out);
+        trace_call(t, TRACE_SHARED_DOWN);
     }
-    if (layer->config->ffn.shared == SHARED_GATED) count_product(ws, &layer->shared_switch, &in->shared_switch);
-    const size_t expert =
-        weight_bytes(&layer->gate.first) + weight_bytes(&layer->up.first) + weight_bytes(&layer->down.first);
-    ws->bytes_read += expert * (size_t)r->n_used;
-    ws->experts_read += (uint64_t)r->n_used;
+    if (layer->config->ffn.shared == SHARED_GATED)
+        count_product(ws, t, TRACE_ROUTER, &layer->shared_switch, &in->shared_switch);
+    count_weights(ws, t, TRACE_EXPERT_GATE_UP,
+                  n_used * (weight_bytes(&layer->gate.first) + weight_bytes(&layer->up.first)));
+    count_weights(ws, t, TRACE_EXPERT_DOWN, n_used * weight_bytes(&layer->down.first));
+    ws->experts_read += n_used;
     ws->expert_rows += (uint64_t)r->begin[layer->config->router.n_experts];
     for (int i = 0; i < r->n_used; i++) {
         const struct gated g = gated_expert(v, ws, i);
-        count_operations(ws, &g.gate, &g.gate_in);
-        count_operations(ws, &g.up, &g.up_in);
-        count_operations(ws, g.down, &g.out);
+        count_operations(ws, t, TRACE_EXPERT_GATE_UP, &g.gate, &g.gate_in);
+        count_operations(ws, t, TRACE_EXPERT_GATE_UP, &g.up, &g.up_in);
+        count_operations(ws, t, TRACE_EXPERT_DOWN, g.down, &g.out);
+        trace_expert(t, r->used[i], rows_of(r, i));
         if (c->is_decode) ws->touched[l * ws->n_experts + r->used[i]] = 1;
     }
 }
@@ -243,6 +253,7 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
     struct wave v = {.m = m, .layer = layer};
     int begin, end;
 
+    trace_mark(t, TRACE_ROUTER);
     pack_inputs(m, layer, ws, c, h, router_h, &in, t);
     if (layer->config->ffn.shared != SHARED_NONE) {
         const struct operand out = operand_at(m, &s->down, c->n_rows, ws->packed_gated);
@@ -259,6 +270,7 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
         v.row = &in.experts;
         place_experts(m, layer, ws, r);
     } else {
+        trace_mark(t, TRACE_EXPERT_PACK);
         if (t->id == 0) place_experts(m, layer, ws, r);
         team_barrier(t);
         pack_experts(m, layer, ws, r, h, t);
@@ -268,7 +280,7 @@ void experts(const struct model *m, const struct layer *layer, int l, struct wor
     observe(c, t, SEE_ROUTER_SCORES, l, r->scores, ws->ld_experts, layer->config->router.n_experts);
     observe(c, t, SEE_EXPERTS, l, r->experts, n_chosen, n_chosen);
     observe(c, t, SEE_EXPERT_WEIGHTS, l, r->weights, n_chosen, n_chosen);
-    if (t->id == 0) account(&v, l, ws, c, &in);
+    if (t->id == 0) account(&v, l, ws, c, &in, t);
 
     gate_up(&v, ws, t);
     team_barrier(t);

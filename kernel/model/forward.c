@@ -17,6 +17,7 @@
 static void embed_tokens(const struct model *m, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     int begin, end;
+    trace_mark(t, TRACE_EMBED);
     team_range(t, c->n_rows, 1, &begin, &end);
     for (int i = begin; i < end; i++) {
         float *x = ws->x + i * ws->ld_hidden;
@@ -38,6 +39,7 @@ static const float *norm_into(float *out, float *own, const struct model *m, con
 {
     int begin = 0, end = 1;
     float *y = own + t->id * ws->ld_hidden;
+    trace_mark(t, TRACE_NORM);
     if (c->n_rows > 1) {
         team_range(t, c->n_rows, 1, &begin, &end);
         y = out;
@@ -72,6 +74,7 @@ static void add_normed_branch(const struct model *m, const struct layer *layer, 
 {
     if (!layer->config->post_norms) return;
     int begin, end;
+    trace_mark(t, TRACE_NORM);
     team_range(t, c->n_rows, 1, &begin, &end);
     for (int i = begin; i < end; i++) {
         float *branch = ws->branch + i * ws->ld_hidden;
@@ -104,10 +107,12 @@ static void mlp_beside_experts(const struct model *m, const struct layer *layer,
     team_range(t, c->n_rows, 1, &begin, &end);
 
     mlp(m, layer, ws, c, h, t);
+    trace_mark(t, TRACE_NORM);
     for (int i = begin; i < end; i++) norm_row(m, ws, ws->beside + i * ld, ws->branch + i * ld, layer->mlp_post_norm);
 
     h = norm(m, layer->moe_norm, ws, c, t);
     experts(m, layer, l, ws, c, h, router_input(m, layer, ws, c, h, t), t);
+    trace_mark(t, TRACE_NORM);
     for (int i = begin; i < end; i++) {
         norm_row(m, ws, ws->branch + i * ld, ws->branch + i * ld, layer->moe_post_norm);
         ws->ops.add(ws->branch + i * ld, ws->beside + i * ld, m->config.hidden_size);
@@ -132,6 +137,7 @@ static void scale_layer(const struct model *m, const struct layer *layer, struct
 {
     if (!layer->config->layer_scale) return;
     int begin, end;
+    trace_mark(t, TRACE_NORM);
     team_range(t, c->n_rows, 1, &begin, &end);
     for (int i = begin; i < end; i++)
         ws->ops.scale(ws->x + i * ws->ld_hidden, *layer->layer_scale, m->config.hidden_size);
@@ -177,7 +183,7 @@ static void head_product(const struct model *m, struct workspace *ws, const stru
             deliver_logits(ws, logits, c->rows[rows[j]].logits, begin, end);
         }
     }
-    if (t->id == 0) count_product(ws, &m->head, o);
+    count_product(ws, t, TRACE_HEAD, &m->head, o);
 }
 
 /* logits = head . rms_norm(x), capped if the model says so, for the rows that want them, LOGIT_ROWS at a time. Of a
@@ -192,6 +198,7 @@ static void compute_logits(const struct model *m, struct workspace *ws, const st
         for (; i < c->n_rows && n_rows < LOGIT_ROWS; i++)
             if (see_all || c->rows[i].logits) rows[n_rows++] = i;
         if (n_rows == 0) break;
+        trace_mark(t, TRACE_HEAD);
         const bool own = n_rows == 1;
         float *h = own ? ws->own_h + t->id * ws->ld_hidden : ws->h;
         team_range(t, n_rows, 1, &begin, &end);
@@ -232,6 +239,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct layer *layer = &m->layers[l];
         const float *h;
+        trace_layer(t, l);
         ask_whether_cancelled(ws, c, MIXER, t);
         h = norm(m, layer->mixer_norm, ws, c, t);
         mix_tokens(m, layer, l, ws, c, h, t); /* x += attention(h)                                */
@@ -246,6 +254,7 @@ void forward(const struct model *m, struct workspace *ws, const struct chunk *c,
         if (ws->cancelled[FEED_FORWARD]) return;
     }
 
+    trace_layer(t, -1);
     compute_logits(m, ws, c, t);
 }
 
@@ -267,13 +276,14 @@ void project_branch(const struct model *m, const struct layer *layer, const stru
                     ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t)
 {
     struct operand o;
+    trace_mark(t, TRACE_MIXER_OUT);
     pack_group(m, ws, t, &w, 1, x, ldx, c->n_rows, &o);
     if (c->n_rows > 1) team_barrier(t);
-    add_product(layer, w, &o, ws, t);
+    add_product(layer, w, &o, ws, TRACE_MIXER_OUT, t);
 }
 
 void add_product(const struct layer *layer, const struct weight *w, const struct operand *o, struct workspace *ws,
-                 struct thread *t)
+                 enum trace_op op, struct thread *t)
 {
     const int nr = w->layout->nr;
     struct share s = {.n_units = n_tiles(w->n, nr), .n_blocks = operand_blocks(o)};
@@ -283,7 +293,7 @@ void add_product(const struct layer *layer, const struct weight *w, const struct
         product(ws->branch + row0 * ws->ld_hidden, ws->ld_hidden, w, &part, begin, end, own_scratch(ws, t));
         add_branch(layer, ws, row0, row0 + part.m, begin, end);
     }
-    if (t->id == 0) count_product(ws, w, o);
+    count_product(ws, t, op, w, o);
     team_barrier(t);
 }
 
@@ -298,6 +308,7 @@ void observe(const struct chunk *c, struct thread *t, enum observation what, int
              int width)
 {
     if (!c->observer || !(c->observer->wanted & 1u << what)) return;
+    trace_mark(t, TRACE_OBSERVE);
     team_barrier(t);
     if (t->id == 0)
         c->observer->see(c->observer->context, what, layer, c->rows[0].position, data, ld, c->n_rows, width);

@@ -56,14 +56,14 @@ void delta_net(const struct model *m, const struct layer *layer, int l, struct w
 void short_conv(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
                 const float *h, struct thread *t);
 /* ws->branch = w x for the rows x [n_rows, ldx], which are complete (a barrier is behind them): the last step of every
- * mixer, where w is layer->o and x is ws->mixed, and of mlp. */
+ * mixer, where w is layer->o and x is ws->mixed. */
 void project_branch(const struct model *m, const struct layer *layer, const struct weight *w, const float *x,
                     ptrdiff_t ldx, struct workspace *ws, const struct chunk *c, struct thread *t);
 void mlp(const struct model *m, const struct layer *layer, struct workspace *ws, const struct chunk *c, const float *h,
          struct thread *t);
-/* The end of a block: x += w applied to packed rows. */
+/* The end of a block: x += w applied to packed rows, in the operation that the caller has begun. */
 void add_product(const struct layer *layer, const struct weight *w, const struct operand *o, struct workspace *ws,
-                 struct thread *t);
+                 enum trace_op op, struct thread *t);
 /* router_h: what the router reads, usually h. */
 void experts(const struct model *m, const struct layer *layer, int l, struct workspace *ws, const struct chunk *c,
              const float *h, const float *router_h, struct thread *t);

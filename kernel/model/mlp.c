@@ -43,13 +43,15 @@ void mlp(const struct model *m, const struct layer *layer, struct workspace *ws,
     const struct weight *first[2] = {&w->gate, &w->up};
     struct operand o[2], out = operand_at(m, &w->down, c->n_rows, ws->packed_gated);
 
+    trace_mark(t, TRACE_MLP_GATE_UP);
     pack_group(m, ws, t, first, 2, h, ws->ld_hidden, c->n_rows, o);
     if (c->n_rows > 1) team_barrier(t);
     const struct gated g = {w->gate, w->up, &w->down, o[0], o[1], out, -1};
     const int n_pieces = n_tiles(w->gate.n, gated_columns(&w->gate, &w->up)) * n_row_groups(c->n_rows, ws);
     for (int piece; (piece = team_next(t, 0)) < n_pieces;) gated_piece(ws, &layer->config->ffn, &g, piece, t);
-    if (t->id == 0) count_product(ws, &w->gate, &o[0]);
-    if (t->id == 0) count_product(ws, &w->up, &o[1]);
+    count_product(ws, t, TRACE_MLP_GATE_UP, &w->gate, &o[0]);
+    count_product(ws, t, TRACE_MLP_GATE_UP, &w->up, &o[1]);
     team_barrier(t);
-    add_product(layer, &w->down, &out, ws, t);
+    trace_mark(t, TRACE_MLP_DOWN);
+    add_product(layer, &w->down, &out, ws, TRACE_MLP_DOWN, t);
 }

@@ -103,15 +103,34 @@ void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct opera
         for (int r = row0; r < row1; r++) y[i * ldy + r] += w->bias[r];
 }
 
-void count_operations(struct workspace *ws, const struct weight *w, const struct operand *o)
+void count_weights(struct workspace *ws, const struct thread *t, enum trace_op op, uint64_t bytes)
 {
-    ws->operations[o->kernel->peak] += 2 * (uint64_t)w->n * (uint64_t)w->k * (uint64_t)o->m;
+    if (t->id != 0) return;
+    ws->bytes_read += bytes;
+    trace_weights(t, op, bytes);
 }
 
-void count_product(struct workspace *ws, const struct weight *w, const struct operand *o)
+void count_cache(struct workspace *ws, const struct thread *t, enum trace_op op, uint64_t bytes)
 {
-    ws->bytes_read += weight_bytes(w);
-    count_operations(ws, w, o);
+    if (t->id != 0) return;
+    ws->bytes_read += bytes;
+    trace_cache(t, op, bytes);
+}
+
+void count_operations(struct workspace *ws, const struct thread *t, enum trace_op op, const struct weight *w,
+                      const struct operand *o)
+{
+    if (t->id != 0) return;
+    const uint64_t n = 2 * (uint64_t)w->n * (uint64_t)w->k * (uint64_t)o->m;
+    ws->operations[o->kernel->peak] += n;
+    trace_operations(t, op, o->kernel->peak, n);
+}
+
+void count_product(struct workspace *ws, const struct thread *t, enum trace_op op, const struct weight *w,
+                   const struct operand *o)
+{
+    count_weights(ws, t, op, weight_bytes(w));
+    count_operations(ws, t, op, w, o);
 }
 
 void pack_group(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
@@ -155,11 +174,13 @@ bool next_share(struct share *s, struct thread *t, int counter, int most)
     return true;
 }
 
-void project(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
-             int n_weights, const float *x, ptrdiff_t ldx, int n_rows, float *const *y, const ptrdiff_t *ldy)
+void project(const struct model *m, struct workspace *ws, struct thread *t, enum trace_op op,
+             const struct weight *const *weights, int n_weights, const float *x, ptrdiff_t ldx, int n_rows,
+             float *const *y, const ptrdiff_t *ldy)
 {
     struct operand operands[MAX_GROUP];
     int unit = 1, first[MAX_GROUP + 1] = {0};
+    trace_mark(t, op);
     pack_group(m, ws, t, weights, n_weights, x, ldx, n_rows, operands);
     for (int i = 0; i < n_weights; i++)
         if (weights[i]->layout->nr > unit) unit = weights[i]->layout->nr;
@@ -178,6 +199,6 @@ void project(const struct model *m, struct workspace *ws, struct thread *t, cons
                     row1 < n ? row1 : n, own_scratch(ws, t));
         }
     }
-    for (int i = 0; t->id == 0 && i < n_weights; i++) count_product(ws, weights[i], &operands[i]);
+    for (int i = 0; i < n_weights; i++) count_product(ws, t, op, weights[i], &operands[i]);
     team_barrier(t);
 }

@@ -5,6 +5,7 @@
 #define MODEL_PRODUCT_H
 
 #include "model/model.h"
+#include "model/trace.h"
 #include "model/workspace.h"
 
 /* The packed input of one product. */
@@ -55,9 +56,14 @@ void operand_pack(const struct operand *o, const float *x, ptrdiff_t ldx, const 
  * i of the operand. Writes up to the next multiple of nr. */
 void product(float *y, ptrdiff_t ldy, const struct weight *w, const struct operand *o, int row0, int row1,
              void *scratch);
-/* Counts what a product of all of w's outputs reads and multiplies, once per pass: thread 0. */
-void count_product(struct workspace *ws, const struct weight *w, const struct operand *o);
-void count_operations(struct workspace *ws, const struct weight *w, const struct operand *o);
+/* Count what operation `op` reads and multiplies, once per pass: thread 0 counts, the others do nothing. Of a product
+ * of all of w's outputs; and its parts: weights, rows of the cache, multiplications. */
+void count_product(struct workspace *ws, const struct thread *t, enum trace_op op, const struct weight *w,
+                   const struct operand *o);
+void count_weights(struct workspace *ws, const struct thread *t, enum trace_op op, uint64_t bytes);
+void count_cache(struct workspace *ws, const struct thread *t, enum trace_op op, uint64_t bytes);
+void count_operations(struct workspace *ws, const struct thread *t, enum trace_op op, const struct weight *w,
+                      const struct operand *o);
 
 /* The same inputs for several weights: packs once per kind of operand. SPMD: with n_rows == 1 every thread packs its
  * own copy and no barrier is needed; otherwise the team shares the pieces and a barrier must follow. `x` is
@@ -76,9 +82,10 @@ struct share {
 bool next_share(struct share *s, struct thread *t, int counter, int most);
 
 /* y[i] = weights[i] x, [n_rows, ldy[i]], for at most MAX_GROUP weights. SPMD: the team shares all outputs as one piece
- * of work, by counter 0; ends with a barrier. `x` as above. */
-void project(const struct model *m, struct workspace *ws, struct thread *t, const struct weight *const *weights,
-             int n_weights, const float *x, ptrdiff_t ldx, int n_rows, float *const *y, const ptrdiff_t *ldy);
+ * of work, by counter 0; ends with a barrier. `x` as above; `op` is what it is called in a trace. */
+void project(const struct model *m, struct workspace *ws, struct thread *t, enum trace_op op,
+             const struct weight *const *weights, int n_weights, const float *x, ptrdiff_t ldx, int n_rows,
+             float *const *y, const ptrdiff_t *ldy);
 
 /* Outputs of gate and up in one piece of work. */
 static inline int gated_columns(const struct weight *gate, const struct weight *up)

@@ -47,9 +47,15 @@ void short_conv(const struct model *m, const struct layer *layer, int l, struct 
     const struct weight *weights[] = {&layer->conv_in};
     const int n_parts = (m->config.hidden_size + CHANNELS - 1) / CHANNELS;
     float *own = ws->recurrent.own + (size_t)t->id * ws->recurrent.own_floats;
-    project(m, ws, t, weights, 1, h, ws->ld_hidden, c->n_rows, &ws->recurrent.in, &ws->recurrent.ld_in);
+    project(m, ws, t, TRACE_RECURRENT_IN, weights, 1, h, ws->ld_hidden, c->n_rows, &ws->recurrent.in,
+            &ws->recurrent.ld_in);
+    trace_mark(t, TRACE_RECURRENT);
     for (struct piece p = piece_first(c, n_parts, t); p.left > 0; piece_next(&p))
         mix_channels(m, layer, l, ws, &p, own);
+    if (t->id == 0)
+        trace_operations(t, TRACE_RECURRENT, PEAK_F32,
+                         2 * (uint64_t)c->n_rows * (uint64_t)m->config.hidden_size *
+                             (uint64_t)layer->config->mixer.conv_kernel);
     team_barrier(t);
     project_branch(m, layer, &layer->o, ws->mixed, ws->ld_mixed, ws, c, t);
 }
