@@ -297,7 +297,7 @@ static sluice_status stats(const void *values, sluice_error *error)
     if (!status) status = show(&s, v, &page, error);
     page_discard(&page);
     release(&s);
-    for (size_t i = 0; i < s.n_traces; i++) trace_free(&traces[i]);
+    for (size_t i = 0; i < s.n_traces; i++) trace_close(&traces[i]);
     return status;
 }
 

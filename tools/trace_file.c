@@ -330,7 +330,7 @@ sluice_status trace_parse(struct trace *out, void *bytes, size_t n, const char *
     *out = (struct trace){.owned = {bytes}};
     quote_bytes(r.shown, sizeof r.shown, path, strlen(path));
     sluice_status status = parse(&r);
-    if (status) trace_free(out);
+    if (status) trace_close(out);
     return status;
 }
 
@@ -365,7 +365,7 @@ sluice_status trace_read(struct trace *out, const char *path, sluice_error *erro
     return status;
 }
 
-void trace_free(struct trace *t)
+void trace_close(struct trace *t)
 {
     for (size_t i = 0; i < sizeof t->owned / sizeof *t->owned; i++) free(t->owned[i]);
     *t = (struct trace){0};

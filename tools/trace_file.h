@@ -74,7 +74,7 @@ struct trace {
     const uint16_t *experts;
     const float *weights;
     const float *scores; /* NULL: none */
-    void *owned[3];      /* what trace_free frees; NULL where somebody else owns the arrays */
+    void *owned[3];      /* what trace_close frees; NULL where somebody else owns the arrays */
 };
 
 static inline const uint16_t *trace_experts(const struct trace *t, size_t token, size_t layer)
@@ -91,7 +91,7 @@ bool trace_is_name(const char *bytes, size_t n);
 sluice_status trace_read(struct trace *out, const char *path, sluice_error *error);
 /* The same from memory; `bytes` (malloc'ed, of n bytes) belongs to the trace afterwards, also after a failure. */
 sluice_status trace_parse(struct trace *out, void *bytes, size_t n, const char *path, sluice_error *error);
-void trace_free(struct trace *t);
+void trace_close(struct trace *t);
 
 /* SLUICE_ARGUMENT, with the field, unless the trace is of a model of this shape. */
 sluice_status trace_check_model(const struct trace *t, const sluice_model_info *info, const char *path,

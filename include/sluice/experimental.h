@@ -1,5 +1,5 @@
-/* What Sluice does not promise to keep: looking inside a pass, choosing other experts, knowing where time goes, measuring
- * the machine, copying sessions, writing GGUF files, and reading arrays from .safetensors files. */
+/* What Sluice does not promise to keep: looking inside a pass, choosing other experts, knowing where time goes,
+ * measuring the machine, copying sessions, writing GGUF files, and reading arrays from .safetensors files. */
 #ifndef SLUICE_EXPERIMENTAL_H
 #define SLUICE_EXPERIMENTAL_H
 

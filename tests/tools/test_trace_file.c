@@ -97,8 +97,8 @@ Test(trace_file, what_is_written_is_read_again)
         cr_expect_eq(t.scores != NULL, has_scores);
         if (t.scores) cr_expect_arr_eq(t.scores, scores, sizeof scores);
         cr_expect_eq(trace_experts(&t, 1, 1)[0], 1);
-        trace_free(&t);
-        trace_free(&t);
+        trace_close(&t);
+        trace_close(&t);
     }
 }
 
@@ -159,7 +159,7 @@ Test(trace_file, every_flipped_bit_is_refused_or_harmless)
             cr_expect_neq(status, SLUICE_OK, "byte %zu", at);
         n_refused += status != SLUICE_OK;
         if (!status) expect_in_range(&t);
-        trace_free(&t);
+        trace_close(&t);
         bytes[i / 8] ^= (char)(1 << i % 8);
     }
     cr_expect_gt(n_refused, 1000u);
@@ -263,7 +263,7 @@ Test(trace_file, traces_of_other_models_are_told_apart)
     info.architecture = NULL;
     cr_expect_eq(trace_check_model(&t, &info, "a", &error), SLUICE_ARGUMENT);
     cr_expect_str_eq(error.text, "\"a\": is a trace of another model: of architecture \"made_up\", expected none");
-    trace_free(&t);
+    trace_close(&t);
 }
 
 static void expect_json(json_t *value, const char *expected)
