@@ -45,6 +45,7 @@ static const struct option options[] = {
     OPTION_ROW_NO_REPACK(struct logits_values),
     OPTION_ROW_LOAD(struct logits_values),
     OPTION_ROWS_SURGERY(struct logits_values),
+    OPTION_ROW_FREEZE(struct logits_values),
     OPTION_ROW_THREADS(struct logits_values, load.threads),
     OPTION_ROW_SPECIAL(struct logits_values, "the text of special tokens means those tokens"),
     OPTION_ROW_NO_BOS(struct logits_values),
@@ -239,7 +240,8 @@ static sluice_status write_files(const struct logits_values *v, const sluice_eng
 
 static sluice_status logits(const void *values, sluice_error *error)
 {
-    const struct logits_values *v = values;
+    struct logits_values copy = *(const struct logits_values *)values, *v = &copy;
+    struct trace trace;
     struct input_text text = {0};
     struct input_tokens tokens = {0};
     sluice_engine *engine = NULL;
@@ -247,6 +249,8 @@ static sluice_status logits(const void *values, sluice_error *error)
     unsigned flags = (v->special ? SLUICE_TEXT_SPECIAL : 0) | (v->no_bos ? SLUICE_TEXT_NO_BOS : 0);
     if (v->tokens && (v->prompt || v->file))
         return set_error(error, SLUICE_ARGUMENT, "--tokens and %s exclude each other", v->prompt ? "-p" : "-f");
+    status = surgery_read_trace(&trace, &v->load.surgery, error);
+    if (status) return status;
     if (v->tokens)
         status = input_parse_ids(&tokens, "--tokens", v->tokens, error);
     else
@@ -255,10 +259,12 @@ static sluice_status logits(const void *values, sluice_error *error)
     if (!status && !v->tokens) status = input_tokenize(&tokens, engine, &text, flags, error);
     if (!status && tokens.count == 0)
         status = set_error(error, SLUICE_ARGUMENT, "%s: the text is empty and has no tokens", text.origin);
+    if (!status) surgery_note_trace(&v->load.surgery, tokens.ids, tokens.count, tokens.count);
     if (!status) status = write_files(v, engine, &tokens, error);
     sluice_engine_close(&engine);
     input_free_tokens(&tokens);
     input_free(&text);
+    trace_free(&trace);
     return status;
 }
 

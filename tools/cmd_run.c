@@ -49,6 +49,7 @@ static const struct option options[] = {
     OPTION_ROW_NO_REPACK(struct run_values),
     OPTION_ROW_LOAD(struct run_values),
     OPTION_ROWS_SURGERY(struct run_values),
+    OPTION_ROW_FREEZE(struct run_values),
     {.name = "temp", .kind = OPTION_REAL, FIELD(temperature), .value_name = "T", .low = 0, .high = 100,
      .help = "temperature, 0: always the most likely token; this and the next four are by default what the model's "
              "files ask for, and 0 where they ask for nothing"},
@@ -191,6 +192,7 @@ static sluice_status prepare(struct run *r, const char *path, const struct input
     if (r->prompt.count == 0)
         return set_error(r->error, SLUICE_ARGUMENT,
                          "%s: the prompt is empty, and this model has no token to begin with", text->origin);
+    surgery_note_trace(&v->load.surgery, r->prompt.ids, r->prompt.count, r->prompt.count + (size_t)v->n_tokens.value);
     if ((status = choose_sampling(r))) return status;
     if ((status = choose_context(r, info->n_context, &n_context))) return status;
     if ((status = prepare_stream(r, info->has_tokenizer))) return status;
@@ -336,8 +338,9 @@ static sluice_status run_prompt(struct run *r, const char *path, const struct in
 
 static sluice_status run(const void *values, sluice_error *error)
 {
-    const struct run_values *v = values;
+    struct run_values copy = *(const struct run_values *)values, *v = &copy;
     struct run r = {.values = v, .error = error, .at_line_start = true};
+    struct trace trace = {0};
     struct input_text text = {0};
     char demo[4096];
     const char *path = v->model;
@@ -345,6 +348,7 @@ static sluice_status run(const void *values, sluice_error *error)
     r.figures.verbose = v->verbose;
     r.figures.logits_hash = 0xcbf29ce484222325u; /* where FNV-1a begins */
     sluice_status status = check_stops(&v->stops, error);
+    if (!status) status = surgery_read_trace(&trace, &v->load.surgery, error);
     if (!status && v->tokens && (v->prompt || v->file))
         status = set_error(error, SLUICE_ARGUMENT, "--tokens and %s exclude each other", v->prompt ? "-p" : "-f");
     if (!status && !path) {
@@ -360,6 +364,7 @@ static sluice_status run(const void *values, sluice_error *error)
     sluice_engine_close(&r.engine);
     input_free_tokens(&r.prompt);
     input_free(&text);
+    trace_free(&trace);
     return status;
 }
 

@@ -67,6 +67,10 @@ extern const struct command command_run, command_inspect, command_tokenize, comm
      .help = "every token chooses expert E of layer L, in the place of its worst choice"},      \
     {.name = "dense-twin", .kind = OPTION_FLAG, .offset = offsetof(S, load.surgery.dense_twin),                       \
      .help = "compute every expert for every token and multiply those that were not chosen by 0"}
+#define OPTION_ROW_FREEZE(S)                                                                    \
+    {.name = "freeze-routing", .kind = OPTION_TEXT, .offset = offsetof(S, load.surgery.freeze_routing),               \
+     .value_name = "TRACE",                                                                     \
+     .help = "experts and weights of each position come from this file of `sluice trace`, not from the router"}
 #define OPTION_ROW_NO_BOS(S)                                                                    \
     {.name = "no-bos", .kind = OPTION_FLAG, .offset = offsetof(S, no_bos),                      \
      .help = "leave out the tokens that the tokenizer adds at the ends of a text"}

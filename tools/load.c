@@ -72,12 +72,14 @@ static sluice_status check_access(const struct load_options *o, sluice_error *er
 }
 
 /* Holds the surgery against the model before its weights are loaded, which may take long. */
-static sluice_status check_surgery(const char *path, const struct surgery *surgery, sluice_error *error)
+static sluice_status check_surgery(const char *path, const struct load_options *o, const struct surgery *surgery,
+                                   sluice_error *error)
 {
     sluice_engine *engine;
     sluice_engine_options options = sluice_engine_options_default();
     options.flags = SLUICE_OPEN_NO_WEIGHTS;
     sluice_status status = sluice_engine_open(&engine, path, &options, error);
+    if (!status) status = surgery_check_trace(&o->surgery, engine, error);
     if (!status) status = sluice_expert_surgery_check(engine, &surgery->request, error);
     sluice_engine_close(&engine);
     return status;
@@ -94,7 +96,7 @@ sluice_status load_engine(sluice_engine **out, const char *path, const struct lo
     if (!status) status = check_access(o, error);
     if (!status) status = surgery_parse(&surgery, &o->surgery, error);
     if (status) return status;
-    if (surgery_is_asked(&o->surgery)) status = check_surgery(path, &surgery, error);
+    if (surgery_is_asked(&o->surgery)) status = check_surgery(path, o, &surgery, error);
     if (status) {
         surgery_free(&surgery);
         return status;

@@ -5,9 +5,63 @@
 
 #include "output.h"
 
+/* ---- frozen routing ---------------------------------------------------------------------------------------------- */
+
+/* sluice_expert_surgery.route: positions behind the trace's end, or its first piece, choose for themselves. */
+static bool follow_trace(void *context, int layer, size_t position, int n, int32_t *experts, float *weights)
+{
+    const struct trace *t = context;
+    size_t l = 0;
+    while (l < t->n_moe_layers && t->layers[l] != (uint32_t)layer) l++;
+    if (position >= t->n_tokens || position >= t->n_context || l == t->n_moe_layers || (uint32_t)n != t->top_k)
+        return false;
+    const uint16_t *ids = trace_experts(t, position, l);
+    for (int i = 0; i < n; i++) experts[i] = ids[i];
+    memcpy(weights, t->weights + (ids - t->experts), (size_t)n * sizeof *weights);
+    return true;
+}
+
+sluice_status surgery_read_trace(struct trace *trace, struct surgery_flags *f, sluice_error *error)
+{
+    *trace = (struct trace){0};
+    f->trace = NULL;
+    if (!f->freeze_routing) return SLUICE_OK;
+    sluice_status status = trace_read(trace, f->freeze_routing, error);
+    if (!status) f->trace = trace;
+    return status;
+}
+
+sluice_status surgery_check_trace(const struct surgery_flags *f, const sluice_engine *engine, sluice_error *error)
+{
+    sluice_model_info info;
+    if (!f->trace) return SLUICE_OK;
+    sluice_engine_get_info(engine, &info);
+    sluice_status status = trace_check_model(f->trace, &info, f->freeze_routing, error);
+    if (!status && surgery_top_k(f, info.top_k) != info.top_k)
+        status = set_error(error, SLUICE_ARGUMENT, "--freeze-routing: %u experts per token, and --active-experts %d",
+                           f->trace->top_k, surgery_top_k(f, 0));
+    return status;
+}
+
+void surgery_note_trace(const struct surgery_flags *f, const int32_t *tokens, size_t n, size_t n_positions)
+{
+    size_t same = 0;
+    if (!f->trace) return;
+    const size_t end = f->trace->n_tokens < f->trace->n_context ? f->trace->n_tokens : f->trace->n_context;
+    while (same < n && same < end && tokens[same] == f->trace->tokens[same]) same++;
+    if (same < n && same < end)
+        report_note("--freeze-routing: the trace has other tokens from position %zu on; its routing is followed by "
+                    "position",
+                    same);
+    if (n_positions > end)
+        report_note("--freeze-routing: positions from %zu on are not in the trace and choose for themselves", end);
+}
+
+/* ---- flags ------------------------------------------------------------------------------------------------------- */
+
 bool surgery_is_asked(const struct surgery_flags *f)
 {
-    return f->active_experts.given || f->ablate || f->zero || f->force || f->dense_twin;
+    return f->active_experts.given || f->ablate || f->zero || f->force || f->dense_twin || f->trace;
 }
 
 int surgery_top_k(const struct surgery_flags *f, int top_k)
@@ -70,6 +124,8 @@ sluice_status surgery_parse(struct surgery *out, const struct surgery_flags *f, 
         .n_zero = n_zero,
         .n_force = n_force,
         .dense_twin = f->dense_twin,
+        .route = f->trace ? follow_trace : NULL,
+        .context = (void *)f->trace,
     };
     sluice_status status = parse_places("--ablate", f->ablate, ablate, error);
     if (!status) status = parse_places("--zero", f->zero, zero, error);
@@ -89,7 +145,10 @@ char *surgery_describe(const struct surgery_flags *f, char *out, size_t cap)
     enum { MOST = 40 };
     const struct {
         const char *name, *list;
-    } lists[] = {{"--ablate", f->ablate}, {"--zero", f->zero}, {"--force", f->force}};
+    } lists[] = {{"--ablate", f->ablate},
+                 {"--zero", f->zero},
+                 {"--force", f->force},
+                 {"--freeze-routing", f->trace ? f->freeze_routing : NULL}};
     char active[32] = "";
     if (f->active_experts.given) snprintf(active, sizeof active, " --active-experts %d", (int)f->active_experts.value);
     size_t used = (size_t)snprintf(out, cap, "%s%s", active, f->dense_twin ? " --dense-twin" : "");

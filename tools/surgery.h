@@ -5,13 +5,24 @@
 
 #include "args.h"
 #include "sluice/experimental.h"
+#include "trace_file.h"
 
 /* Values of the options; part of struct load_options. */
 struct surgery_flags {
     struct option_integer active_experts;
     const char *ablate, *zero, *force; /* "3:5,4:*,*:7": layer and expert, or all */
     bool dense_twin;
+    const char *freeze_routing; /* file of a trace, which surgery_read_trace reads ... */
+    const struct trace *trace;  /* ... to here; outlives all sessions. NULL: none */
 };
+
+/* Reads the trace of --freeze-routing, if there is one, into *trace, and lets the flags point to it. */
+sluice_status surgery_read_trace(struct trace *trace, struct surgery_flags *flags, sluice_error *error);
+/* SLUICE_ARGUMENT: the trace is of another model, or of another number of active experts. */
+sluice_status surgery_check_trace(const struct surgery_flags *flags, const sluice_engine *engine, sluice_error *error);
+/* Tells where the first n tokens are others than those of the trace, whose routing is followed position by position,
+ * and whether it ends before n_positions. */
+void surgery_note_trace(const struct surgery_flags *flags, const int32_t *tokens, size_t n, size_t n_positions);
 
 bool surgery_is_asked(const struct surgery_flags *flags);
 /* The experts that a token chooses, where the model chooses top_k. */

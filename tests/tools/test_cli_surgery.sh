@@ -130,6 +130,37 @@ test_bench() {
     check "with a number" grep -qE '^"demo".*,0\.[0-9]+$' "$out"
 }
 
+test_freeze() {
+    local native l=(logits "$tiny" --tokens 1,2,3,4,5,6 --exact)
+    accept trace "$tiny" --tokens 1,2,3,4,5,6 --exact --cache-type f32 -o "$work/tiny.trace"
+    accept trace "$demo" -p 'Once upon a time' --exact -o "$work/demo.trace"
+    accept "${l[@]}" -o "$work/own.npy"
+    accept "${l[@]}" -o "$work/frozen.npy" --freeze-routing "$work/tiny.trace" --router-out "$work/frozen-e.npy"
+    check "its own routing changes nothing" cmp -s "$work/own.npy" "$work/frozen.npy"
+    check "and is not worth a note" test ! -s "$err"
+    accept logits "$tiny" --tokens 1,2,9,9,9,9,9 --exact -o "$work/other.npy" --freeze-routing "$work/tiny.trace" \
+        --router-out "$work/other-e.npy"
+    check "other tokens are noted" \
+        grep -qE '^note: --freeze-routing: the trace has other tokens from position 2 on' "$err"
+    check "and those beyond its end" grep -qE '^note: --freeze-routing: positions from 6 on are not in the trace' "$err"
+    head -c $((128 + 6 * 2 * 4)) "$work/frozen-e.npy" | tail -c $((6 * 2 * 4)) >"$work/first"
+    head -c $((128 + 6 * 2 * 4)) "$work/other-e.npy" | tail -c $((6 * 2 * 4)) >"$work/second"
+    check "the first layer's choice is that of the trace" cmp -s "$work/first" "$work/second"
+    tell
+    native=$(hash_of)
+    tell --freeze-routing "$work/demo.trace"
+    check "a tale with its own routing is the same tale" test "$(hash_of)" = "$native"
+    check "and costs nothing" test "$(kl_of "$err")" = 0.000000
+    refuse '".*tiny.trace": is a trace of another model: ' run "$demo" -p x --freeze-routing "$work/tiny.trace"
+    refuse '--freeze-routing: 2 experts per token, and --active-experts 3$' \
+        run "$demo" -p x --freeze-routing "$work/demo.trace" --active-experts 3
+    run run "$demo" -p x --freeze-routing "$work/missing"
+    check "a missing trace is exit code 3" test "$code" = 3
+    run run "$demo" -p x --freeze-routing "$0"
+    check "what is no trace is exit code 2" test "$code" = 2
+    check "in one line" test "$(wc -l <"$err")" = 1
+}
+
 test_refusals() {
     refuse 'active experts: found 17, expected 1\.\.16, the model.s experts$' run "$demo" -p x --active-experts 17
     refuse '--active-experts: found 0, expected 1\.\.' run "$demo" -p x --active-experts 0
@@ -150,6 +181,7 @@ test_run
 test_logits
 test_verify
 test_bench
+test_freeze
 test_refusals
 
 printf '%d checks, %d failed\n' "$checks" "$failures"
