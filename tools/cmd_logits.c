@@ -264,7 +264,7 @@ static sluice_status logits(const void *values, sluice_error *error)
     sluice_engine_close(&engine);
     input_free_tokens(&tokens);
     input_free(&text);
-    trace_free(&trace);
+    trace_close(&trace);
     return status;
 }
 

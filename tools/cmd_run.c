@@ -364,7 +364,7 @@ static sluice_status run(const void *values, sluice_error *error)
     sluice_engine_close(&r.engine);
     input_free_tokens(&r.prompt);
     input_free(&text);
-    trace_free(&trace);
+    trace_close(&trace);
     return status;
 }
 

@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 out=$work/out err=$work/err
 mkdir "$work/cwd"
 cd "$work/cwd" || exit 1 # nothing may appear here
-commands='run inspect tokenize logits verify quantize bench trace stats'
+commands='run inspect tokenize logits verify quantize bench profile trace stats'
 checks=0 failures=0
 limit=120 # seconds until a call counts as hanging
 
