@@ -349,8 +349,8 @@ static void draw_summary(const struct profile_result *r, struct page *page)
         if (!has_phase(r, phase)) continue;
         const sluice_profile_total total = sluice_profile_get_total(r->session, (sluice_phase)phase);
         const double wall = r->wall_seconds[phase];
-        page_paragraph(page, "%s: %llu tokens in %.4g ms, %.1f tokens/s.",
-                       phase == SLUICE_PREFILL ? "Prefill" : "Decode", (unsigned long long)total.tokens, 1e3 * wall,
+        page_paragraph(page, "%s: %llu tokens in %s, %.1f tokens/s.", phase == SLUICE_PREFILL ? "Prefill" : "Decode",
+                       (unsigned long long)total.tokens, profile_duration(wall).text,
                        wall > 0 ? (double)total.tokens / wall : 0);
     }
 }

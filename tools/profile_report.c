@@ -10,6 +10,16 @@
 
 const char *profile_phase_name(sluice_phase phase) { return phase == SLUICE_PREFILL ? "prefill" : "decode"; }
 
+struct human profile_duration(double seconds)
+{
+    struct human h;
+    if (seconds >= 10)
+        snprintf(h.text, sizeof h.text, "%.2f s", seconds);
+    else
+        snprintf(h.text, sizeof h.text, "%.*f ms", seconds >= 0.1 ? 1 : 3, 1e3 * seconds);
+    return h;
+}
+
 sluice_profile_cell profile_sum(const struct profile_result *r, sluice_phase phase, int first, int end, int first_op,
                                 int end_op)
 {
@@ -244,11 +254,12 @@ static void print_phase(const struct profile_result *r, sluice_phase phase, bool
     const sluice_profile_cell all = profile_sum(r, phase, -1, r->info.n_layers, 0, SLUICE_N_OPERATIONS);
     const double wall = r->wall_seconds[phase], tokens = (double)total.tokens;
     if (!total.passes) return;
-    printf("\n%-10s %" PRIu64 " tokens in %.4g ms, %" PRIu64 " %s, %.1f tokens/s\n", profile_phase_name(phase),
-           total.tokens, 1e3 * wall, total.passes, total.passes == 1 ? "pass" : "passes", quotient(tokens, wall));
+    printf("\n%-10s %" PRIu64 " tokens in %s, %" PRIu64 " %s, %.1f tokens/s\n", profile_phase_name(phase), total.tokens,
+           profile_duration(wall).text, total.passes, total.passes == 1 ? "pass" : "passes", quotient(tokens, wall));
     print_lines(r, phase, by_layer);
     print_rows(r, phase);
-    printf("\nparts      %.4g of %.4g ms, %.2f %% of the time that another clock says\n", 1e3 * all.seconds, 1e3 * wall,
+    printf("\nparts      %s of ", profile_duration(all.seconds).text);
+    printf("%s, %.2f %% of the time that another clock says\n", profile_duration(wall).text,
            100 * quotient(all.seconds, wall));
     printf("read       %s of weights, ", human_bytes((double)all.weight_bytes).text);
     printf("%s of the cache; ", human_bytes((double)all.cache_bytes).text);

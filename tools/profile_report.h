@@ -21,6 +21,7 @@ struct profile_result {
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 const char *profile_phase_name(sluice_phase phase);
+struct human profile_duration(double seconds); /* "71.25 ms", "12.34 s" */
 
 /* Layers and operations added up: layers [first, end), operations [first_op, end_op). */
 sluice_profile_cell profile_sum(const struct profile_result *r, sluice_phase phase, int first, int end, int first_op,
