@@ -66,7 +66,7 @@ dict() { head -c 128 "$1" | tail -c +11 | tr -d '\0' | sed 's/ *$//'; }
 test_help() {
     accept --help
     check "help names every command" \
-        test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize|bench|trace|stats) ' "$out")" = 9
+        test "$(grep -cE '^  (run|inspect|tokenize|logits|verify|quantize|bench|profile|trace|stats) ' "$out")" = 10
     check "help says nothing on standard error" test ! -s "$err"
     accept --version
     check "version" grep -qE '^sluice [0-9]+\.[0-9]+\.[0-9]+$' "$out"
