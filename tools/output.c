@@ -171,6 +171,13 @@ void output_file_discard(struct output_file *file)
 
 /* ---- readable numbers and bytes -------------------------------------------------------------------------------- */
 
+/* Control characters, and what turns the direction of a line or has no width: a name must not look like another. */
+static bool is_hidden(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
 /* The escape of one character that must not be shown as it is, or its own bytes. Returns how many bytes were used. */
 static size_t quote_character(char piece[8], const char *bytes, size_t n)
 {
@@ -180,7 +187,7 @@ static size_t quote_character(char piece[8], const char *bytes, size_t n)
     size_t length = utf8_sequence(bytes, n, &code_point);
     if (known) {
         snprintf(piece, 8, "\\%c", letters[known - plain]);
-    } else if (length == 0 || code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) {
+    } else if (length == 0 || is_hidden(code_point)) {
         length = 1;
         snprintf(piece, 8, "\\x%02x", (unsigned char)bytes[0]);
     } else {

@@ -42,8 +42,8 @@ sluice_status output_file_commit(struct output_file *file, sluice_error *error);
 /* Removes what has been written; does nothing for a file that is committed or none. */
 void output_file_discard(struct output_file *file);
 
-/* The bytes in double quotes, with escapes for quotes, control characters and whatever is not UTF-8; cut with "..."
- * where `cap` (at least 16) ends. Returns out. */
+/* The bytes in double quotes, with escapes for quotes, control characters, what turns or hides text, and whatever is
+ * not UTF-8; cut with "..." where `cap` (at least 16) ends. Returns out. */
 char *quote_bytes(char *out, size_t cap, const char *bytes, size_t n);
 
 struct human {

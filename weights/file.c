@@ -256,6 +256,6 @@ sluice_status file_map_in(struct file_map *out, const struct file_root *root, co
         return *absent ? SLUICE_OK : fail(f, SLUICE_IO, "%s: cannot open: %s", shown, strerror(errno));
     }
     if (strncmp(real, root->folder, root->root_n) != 0 || real[root->root_n] != '/')
-        return fail(f, SLUICE_FORMAT, "%s: not a regular file", shown);
+        return fail(f, SLUICE_FORMAT, "%s: is a link that leads out of the model's folder", shown);
     return file_map_open(out, real, shown, max_bytes, root->access, f);
 }

@@ -813,8 +813,10 @@ const struct hostile_case hostile_tokenizer[] = {
         JSON "version \"2.0\" is not supported"),
     ROW("K01", "a folder", make_folder, 0, FORMAT, JSON "not a regular file"),
     ROW("K01", "a FIFO", make_fifo, 0, FORMAT, JSON "not a regular file"),
-    ROW("K01", "a link to a device", make_link, TEXT("/dev/zero"), FORMAT, JSON "not a regular file"),
-    ROW("K01", "a link out of the folder", make_link, TEXT("/etc/passwd"), FORMAT, JSON "not a regular file"),
+    ROW("K01", "a link to a device", make_link, TEXT("/dev/zero"), FORMAT,
+        JSON "is a link that leads out of the model's folder"),
+    ROW("K01", "a link out of the folder", make_link, TEXT("/etc/passwd"), FORMAT,
+        JSON "is a link that leads out of the model's folder"),
     ROW("K01", "a link to nothing", make_link, TEXT("nowhere"), IO, "model: tokenizer.json: no such file"),
 
     /* the model's type */

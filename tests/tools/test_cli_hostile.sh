@@ -79,6 +79,7 @@ test_commands() {
     refuse 1 "unknown command \"a\\nb\\tc\\rd\\\"e\\\\f\"$unknown" $'a\nb\tc\rd"e\\f'
     refuse 1 "unknown command \"\\xff\\xfe\"$unknown" $'\xff\xfe'
     refuse 1 "unknown command \"\\xc2\\x9b1m\"$unknown" $'\xc2\x9b1m' # it begins a control sequence too
+    refuse 1 "unknown command \"\\xe2\\x80\\xaex\"$unknown" $'\u202ex' # it turns the line around
     refuse 1 "unknown command \"höher\"$unknown" höher
     refuse 1 'unknown command "aaaaaaaa...' "$(many 100000 a)"
     refuse 1 'unknown command "aaaaaaaa...' $(many 10000 'aaaaaaaa ')

@@ -148,7 +148,7 @@ Test(gguf_files, parts_in_a_hub_cache)
     folder_write_text(&folder, "model/" PART_3, "");
     folder_link(&folder, "model/" PART_1, "../" PART_1);
     folder_link(&folder, "model/" PART_2, "../" PART_2);
-    split_refused("model/" PART_1, SLUICE_FORMAT, PART_2 ": not a regular file");
+    split_refused("model/" PART_1, SLUICE_FORMAT, PART_2 ": is a link that leads out of the model's folder");
 }
 
 Test(gguf_files, g38_counts_of_parts)
@@ -268,7 +268,8 @@ Test(gguf_files, a_folder_stands_for_its_only_model)
     expect_refused(folder_path(&folder, "m"), ALL, SLUICE_IO, sentence);
     folder_delete(&folder, "m/q4.gguf");
     folder_link(&folder, "m/q4.gguf", "/etc/passwd");
-    expect_refused(folder_path(&folder, "m"), ALL, SLUICE_FORMAT, "q4.gguf: not a regular file");
+    expect_refused(folder_path(&folder, "m"), ALL, SLUICE_FORMAT,
+                   "q4.gguf: is a link that leads out of the model's folder");
 }
 
 Test(gguf_files, a_folder_with_several_models_asks)
