@@ -165,7 +165,7 @@ Test(page, logarithmic_axes_have_round_ticks)
     char *text = finish(page, "p.html");
     cr_expect(strstr(text, ">16384</text>") && strstr(text, ">131.1k</text>") && strstr(text, ">1.049M</text>"));
     for (int m = 1; m <= 2048; m *= 2) {
-        char label[16];
+        char label[32];
         snprintf(label, sizeof label, ">%d</text>", m);
         cr_expect(strstr(text, label), "%s", label);
     }
