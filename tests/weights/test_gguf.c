@@ -883,7 +883,7 @@ static void write_rich(size_t trailing)
     draft_save(&d, &folder, FILE_NAME);
 }
 
-Test(gguf, every_allocation_may_fail, .timeout = 60)
+Test(gguf, every_allocation_may_fail, .timeout = 600)
 {
     write_rich(100);
     sweep(FILE_NAME, ALL, SLUICE_OK);

@@ -100,7 +100,7 @@ static void expect_split(const char *path)
     archive_close(&a);
 }
 
-Test(gguf_files, headers_of_all_parts_have_one_limit, .timeout = 60)
+Test(gguf_files, headers_of_all_parts_have_one_limit, .timeout = 600)
 {
     write_part_of_holes(PART_1, 0);
     write_part_of_holes(PART_2, 1);
@@ -306,7 +306,7 @@ static void sweep(const char *path, sluice_status expected)
     expect_sweep(folder_path(&folder, path), ALL, expected, folder.path);
 }
 
-Test(gguf_files, every_allocation_may_fail, .timeout = 60)
+Test(gguf_files, every_allocation_may_fail, .timeout = 600)
 {
     write_named("m/only.gguf");
     sweep("m", SLUICE_OK);
