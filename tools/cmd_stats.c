@@ -238,7 +238,7 @@ static sluice_status compute_cache(struct stats *s, const struct stats_values *v
     uint32_t *keys = malloc(cap * sizeof *keys);
     if (!keys) return no_memory(error);
     for (size_t i = 0; i < s->n_traces; i++) n += stats_accesses(&s->traces[i], keys + n, cap - n);
-    s->n_cached_tokens = n / per_token;
+    s->n_cached_tokens = per_token ? n / per_token : 0;
     sluice_status status = choose_budgets(s, v, error);
     for (size_t i = 0; !status && i < s->n_budgets; i++)
         if (!try_budget(s, &s->budgets[i], keys, n)) status = no_memory(error);

@@ -350,7 +350,10 @@ static void make_log_ticks(struct axis *a, bool widen)
     double base = a->scale == PAGE_LOG10 ? 10 : 2, range = a->high - a->low;
     double stride = fmax(1, ceil(range / (a->scale == PAGE_LOG10 ? 8 : 13)));
     bool between = a->scale == PAGE_LOG10 && range <= 2.5;
-    for (double e = floor(a->low); e <= a->high + 1e-9; e += stride) {
+    const double lowest = floor(a->low);
+    const int n_strides = (int)floor((a->high + 1e-9 - lowest) / stride);
+    for (int i = 0; i <= n_strides; i++) {
+        const double e = lowest + i * stride;
         add_tick(a, pow(base, e));
         if (between) add_tick(a, 2 * pow(base, e));
         if (between) add_tick(a, 5 * pow(base, e));
@@ -434,7 +437,10 @@ static void draw_point_label(FILE *to, struct placed *p, double x, double y, con
     double width = 9.5 * (double)strlen(text);
     bool to_left = x + width > WIDTH - LEFT - RIGHT;
     double left = to_left ? x - 9 - width : x + 9, at = y;
-    for (int i = 0; i < 12 && !is_free(p, left, left + width, at); i++) at = y + (i % 2 ? -1 : 1) * 8 * (i / 2 + 1);
+    for (int i = 0; i < 12 && !is_free(p, left, left + width, at); i++) {
+        const int distance = 8 * (i / 2 + 1);
+        at = i % 2 ? y - distance : y + distance;
+    }
     if (p->count < MAX_PLACED) {
         p->items[p->count].left = left;
         p->items[p->count].right = left + width;

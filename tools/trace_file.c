@@ -507,14 +507,15 @@ json_t *trace_header_json(const struct trace *head)
     return object;
 }
 
-/* [n_moe_layers, width] numbers as lists of lists. */
-static json_t *matrix_json(size_t n_layers, size_t width, const uint16_t *ids, const float *values)
+/* [n_moe_layers, width] numbers as lists of lists: ids (uint16_t), or floats. */
+static json_t *matrix_json(size_t n_layers, size_t width, const void *numbers, bool are_ids)
 {
     json_t *matrix = json_array();
     for (size_t l = 0; l < n_layers; l++) {
         json_t *row = json_array();
         for (size_t i = l * width; i < (l + 1) * width; i++)
-            json_array_append_new(row, ids ? json_integer(ids[i]) : json_real((double)values[i]));
+            json_array_append_new(row, are_ids ? json_integer(((const uint16_t *)numbers)[i])
+                                               : json_real((double)((const float *)numbers)[i]));
         json_array_append_new(matrix, row);
     }
     return matrix;
@@ -525,9 +526,9 @@ json_t *trace_token_json(const struct trace *head, size_t token, const uint16_t 
 {
     json_t *object = json_pack("{s:i, s:o, s:o, s:o}", "token", (int)head->tokens[token], "text",
                                json_string_of_bytes(head->text + head->text_at[token], head->lengths[token]), "experts",
-                               matrix_json(head->n_moe_layers, head->top_k, experts, NULL), "weights",
-                               matrix_json(head->n_moe_layers, head->top_k, NULL, weights));
+                               matrix_json(head->n_moe_layers, head->top_k, experts, true), "weights",
+                               matrix_json(head->n_moe_layers, head->top_k, weights, false));
     if (head->has_scores)
-        json_object_set_new(object, "scores", matrix_json(head->n_moe_layers, head->n_experts, NULL, scores));
+        json_object_set_new(object, "scores", matrix_json(head->n_moe_layers, head->n_experts, scores, false));
     return object;
 }
